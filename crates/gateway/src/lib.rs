@@ -1,0 +1,1 @@
+//! The one door: TLS, HTTP, websockets, limits, authentication, routes.

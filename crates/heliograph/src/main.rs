@@ -1,0 +1,3 @@
+//! The program: command line, configuration, wiring, start and stop.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Message delivery: the queue, waking the reader, acknowledgement.

@@ -1,0 +1,1 @@
+//! What remembers: storage engines behind the traits that services declare.

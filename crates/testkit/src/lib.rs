@@ -1,0 +1,1 @@
+//! Starts the real server and speaks to it, for tests and the load generator.

@@ -1,0 +1,1 @@
+//! Sealing at rest: master key, keyring, blind indexes.
