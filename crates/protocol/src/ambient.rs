@@ -1,6 +1,6 @@
-//! What a service takes from outside: the time and random bytes.
+//! What a service takes from outside: the time, random bytes, and what remembers failing to.
 //!
-//! Both are passed in, so that a test can hold them still.
+//! Time and randomness are passed in, so that a test can hold them still.
 
 use std::{
     sync::Arc,
@@ -40,6 +40,35 @@ impl Timestamp {
     /// How much later this moment is than an earlier one; zero when it is not later.
     pub fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// What remembers could not do what it was asked. What a caller can expect to happen, such as a conflict
+/// or something not being there, is not an error but a value.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The store is away or refused; nothing of the call was kept.
+    #[error("the store is not available")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There is no room left; nothing of the call was kept.
+    #[error("the store is full")]
+    Full,
+    /// What was read back is not what was written.
+    #[error("corrupt data in {table}.{column}, row {row}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// What names the row without revealing what it is about.
+        row: String,
+    },
+}
+
+impl StorageError {
+    /// The store is away, and this is why.
+    pub fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unavailable(cause.into())
     }
 }
 
