@@ -1,0 +1,119 @@
+//! Which limits there are, under which name they are configured, and their defaults.
+
+use std::{str::FromStr, time::Duration};
+
+use crate::Limit;
+
+/// One kind of limit. The comment of each says what its key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LimitId {
+    /// Attempts to register; by number.
+    Registration,
+    /// Guesses of a registration lock; by number, full again after a right one.
+    Pin,
+    /// Verification sessions opened; by number.
+    VerificationSession,
+    /// Captchas handed in; by verification session.
+    VerificationCaptcha,
+    /// Push challenges handed in; by verification session.
+    VerificationPushChallenge,
+    /// Verification codes sent; by number, over all its sessions.
+    VerificationCodeSend,
+    /// Verification codes tried; by number, over all its sessions.
+    VerificationCodeCheck,
+    /// Fetches of pre-keys; by caller, its device, the target and its device.
+    Prekeys,
+    /// Identified sends; by sender and recipient.
+    Messages,
+    /// Bytes of message content sent; by recipient.
+    InboundMessageBytes,
+    /// Stories sent; by recipient.
+    Stories,
+    /// Questions whether an account exists; by network address.
+    CheckAccountExistence,
+}
+
+impl LimitId {
+    /// Every limit, in the order of the enumeration.
+    pub const ALL: [Self; 12] = [
+        Self::Registration,
+        Self::Pin,
+        Self::VerificationSession,
+        Self::VerificationCaptcha,
+        Self::VerificationPushChallenge,
+        Self::VerificationCodeSend,
+        Self::VerificationCodeCheck,
+        Self::Prekeys,
+        Self::Messages,
+        Self::InboundMessageBytes,
+        Self::Stories,
+        Self::CheckAccountExistence,
+    ];
+
+    /// The name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Registration => "registration",
+            Self::Pin => "pin",
+            Self::VerificationSession => "verification_session",
+            Self::VerificationCaptcha => "verification_captcha",
+            Self::VerificationPushChallenge => "verification_push_challenge",
+            Self::VerificationCodeSend => "verification_code_send",
+            Self::VerificationCodeCheck => "verification_code_check",
+            Self::Prekeys => "prekeys",
+            Self::Messages => "messages",
+            Self::InboundMessageBytes => "inbound_message_bytes",
+            Self::Stories => "stories",
+            Self::CheckAccountExistence => "check_account_existence",
+        }
+    }
+
+    /// The limit that applies unless the configuration says otherwise: that of Signal's service where it
+    /// publishes one.
+    pub const fn default_limit(self) -> Limit {
+        let (size, interval) = match self {
+            Self::Registration => (6, Duration::from_secs(30)),
+            Self::Pin => (10, Duration::from_hours(24)),
+            // Ours: a session costs one row for ten minutes, a mistyped number should not lock anyone out.
+            Self::VerificationSession => (30, Duration::from_secs(10)),
+            Self::VerificationCaptcha => (10, Duration::from_secs(30)),
+            Self::VerificationPushChallenge => (5, Duration::from_secs(30)),
+            // Ours: each one may cost the operator money.
+            Self::VerificationCodeSend => (6, Duration::from_mins(10)),
+            // Ours: 144 guesses a day at one in a million each.
+            Self::VerificationCodeCheck => (10, Duration::from_mins(10)),
+            Self::Prekeys => (6, Duration::from_mins(10)),
+            Self::Messages => (60, Duration::from_secs(1)),
+            Self::InboundMessageBytes => (128 * 1024 * 1024, Duration::from_micros(500)),
+            Self::Stories => (5000, Duration::from_secs(8)),
+            Self::CheckAccountExistence => (1000, Duration::from_secs(4)),
+        };
+        Limit { size, interval }
+    }
+}
+
+impl FromStr for LimitId {
+    type Err = UnknownLimit;
+
+    fn from_str(name: &str) -> Result<Self, UnknownLimit> {
+        Self::ALL.into_iter().find(|id| id.name() == name).ok_or(UnknownLimit)
+    }
+}
+
+/// A name that no limit has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownLimit;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_whole_and_in_order() {
+        for (place, id) in LimitId::ALL.into_iter().enumerate() {
+            assert_eq!(id as usize, place);
+            assert_eq!(id.name().parse(), Ok(id));
+        }
+        assert_eq!("nothing".parse::<LimitId>(), Err(UnknownLimit));
+    }
+}
