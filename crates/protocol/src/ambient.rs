@@ -33,6 +33,7 @@ impl Timestamp {
     }
 
     /// This moment plus a duration; stops at the last representable moment.
+    #[must_use]
     pub fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }

@@ -288,7 +288,9 @@ mod tests {
 
     #[test]
     fn other_spellings_of_a_uuid_are_refused() {
-        for text in ["", "PNI:", "796abedbca4e4f1888031fde5b921f9f", &format!("{{{TEXT}}}"), &format!("pni:{TEXT}")] {
+        for text in
+            ["", "PNI:", "796abedbca4e4f1888031fde5b921f9f", &format!("{{{TEXT}}}"), &format!("pni:{TEXT}")]
+        {
             assert!(text.parse::<ServiceId>().is_err(), "{text}");
         }
         assert!(ServiceId::from_binary(&[0; 17]).is_err());

@@ -1,0 +1,131 @@
+//! The base64 forms of Signal's JSON: lenient in, and out as the official server writes each field.
+//!
+//! Clients differ in whether they pad, so padding is optional on input. Bits that a canonical encoder
+//! would leave zero must be zero (RFC 4648, section 3.5).
+
+use base64::{
+    Engine,
+    alphabet::{STANDARD, URL_SAFE},
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+
+const LENIENT: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+
+const PADDED: GeneralPurpose = GeneralPurpose::new(&STANDARD, LENIENT);
+const UNPADDED: GeneralPurpose = GeneralPurpose::new(&STANDARD, LENIENT.with_encode_padding(false));
+const URL: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, LENIENT.with_encode_padding(false));
+
+/// Reads the standard alphabet, padded or not.
+pub fn decode_lenient(text: &str) -> Option<Vec<u8>> {
+    PADDED.decode(text).ok()
+}
+
+/// Reads the URL-safe alphabet, padded or not.
+pub fn decode_url_lenient(text: &str) -> Option<Vec<u8>> {
+    URL.decode(text).ok()
+}
+
+/// Writes the standard alphabet with padding.
+pub fn encode_padded(bytes: impl AsRef<[u8]>) -> String {
+    PADDED.encode(bytes)
+}
+
+/// Writes the standard alphabet without padding.
+pub fn encode_unpadded(bytes: impl AsRef<[u8]>) -> String {
+    UNPADDED.encode(bytes)
+}
+
+/// Writes the URL-safe alphabet without padding.
+pub fn encode_url(bytes: impl AsRef<[u8]>) -> String {
+    URL.encode(bytes)
+}
+
+/// For `#[serde(with = "…")]`: text with padding, read with or without.
+pub mod padded {
+    use serde::Serializer;
+
+    pub use super::from_text::deserialize;
+
+    /// Writes padded text.
+    pub fn serialize<S: Serializer>(bytes: impl AsRef<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::encode_padded(bytes))
+    }
+}
+
+/// For `#[serde(with = "…")]`: text without padding, read with or without.
+pub mod unpadded {
+    use serde::Serializer;
+
+    pub use super::from_text::deserialize;
+
+    /// Writes unpadded text.
+    pub fn serialize<S: Serializer>(bytes: impl AsRef<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::encode_unpadded(bytes))
+    }
+}
+
+mod from_text {
+    use std::{fmt, marker::PhantomData};
+
+    use serde::{
+        Deserializer,
+        de::{Error, Visitor},
+    };
+
+    /// Reads base64 text into anything that can be made from bytes.
+    pub fn deserialize<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+    where
+        D: Deserializer<'de>,
+        T: for<'a> TryFrom<&'a [u8]>,
+    {
+        deserializer.deserialize_str(Text(PhantomData))
+    }
+
+    struct Text<T>(PhantomData<T>);
+
+    impl<T: for<'a> TryFrom<&'a [u8]>> Visitor<'_> for Text<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("base64 text of a valid value")
+        }
+
+        // The text itself stays out of the error: it may be a key.
+        fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+            let bytes = super::decode_lenient(text).ok_or_else(|| E::custom("not base64"))?;
+            T::try_from(&bytes).map_err(|_| E::custom("not a valid value in base64"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_is_optional_on_input() {
+        for text in ["+/8=", "+/8"] {
+            assert_eq!(decode_lenient(text), Some(vec![0xFB, 0xFF]), "{text}");
+        }
+        for text in ["-_8=", "-_8"] {
+            assert_eq!(decode_url_lenient(text), Some(vec![0xFB, 0xFF]), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_alphabet_refuses_the_other_and_everything_else() {
+        for text in ["-_8=", "+/8==", "+/9=", "+", " +/8=", "+/8\n"] {
+            assert_eq!(decode_lenient(text), None, "{text:?}");
+        }
+        assert_eq!(decode_url_lenient("+/8="), None);
+    }
+
+    #[test]
+    fn output_is_padded_only_where_asked() {
+        let bytes = [0xFB, 0xFF];
+        assert_eq!(encode_padded(bytes), "+/8=");
+        assert_eq!(encode_unpadded(bytes), "+/8");
+        assert_eq!(encode_url(bytes), "-_8");
+    }
+}

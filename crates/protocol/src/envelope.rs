@@ -1,0 +1,85 @@
+//! The envelope: a message as it lies in a queue and reaches the recipient's client.
+//!
+//! Protocol Buffers (proto2), message `textsecure.Envelope`. Fields that only the official server uses
+//! between its own parts are left out, as are the text forms of ids that clients stopped needing.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+/// Longest content of one message, in bytes. Clients are told `413` beyond it.
+pub const MAX_CONTENT_LEN: usize = 98_304;
+
+/// What a content is, which decides how the client decrypts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum EnvelopeType {
+    /// Nothing a client would send.
+    Unknown = 0,
+    /// A message of an established session.
+    DoubleRatchet = 1,
+    /// A message that also establishes the session.
+    PreKey = 3,
+    /// No content: the server reports that the recipient's device has the message.
+    ServerDeliveryReceipt = 5,
+    /// Sealed sender: who sent it is inside.
+    UnidentifiedSender = 6,
+    /// Not encrypted: asks to resend what could not be decrypted.
+    PlaintextContent = 8,
+}
+
+/// One message for one device. A field that is `None` is not written.
+///
+/// Ids are in their binary form ([`ServiceId::to_binary`](crate::ServiceId::to_binary)), times are in
+/// milliseconds since the Unix epoch.
+#[derive(Clone, PartialEq, prost::Message)]
+#[prost(skip_debug)]
+pub struct Envelope {
+    /// What the content is.
+    #[prost(enumeration = "EnvelopeType", optional, tag = "1")]
+    pub r#type: Option<i32>,
+    /// When the sender's client says it sent the message; names the message between clients.
+    #[prost(uint64, optional, tag = "5")]
+    pub client_timestamp: Option<u64>,
+    /// The sender's device; absent under sealed sender.
+    #[prost(uint32, optional, tag = "7")]
+    pub source_device: Option<u32>,
+    /// What the recipient's client decrypts; absent from receipts.
+    #[prost(bytes = "bytes", optional, tag = "8")]
+    pub content: Option<Bytes>,
+    /// When the server accepted the message.
+    #[prost(uint64, optional, tag = "10")]
+    pub server_timestamp: Option<u64>,
+    /// Only worth delivering at once. Never shown to a client.
+    #[prost(bool, optional, tag = "12")]
+    pub ephemeral: Option<bool>,
+    /// Whether it may wake the recipient's phone; clients read absence as `true`.
+    #[prost(bool, optional, tag = "14")]
+    pub urgent: Option<bool>,
+    /// Belongs to a story, which a client may choose not to receive.
+    #[prost(bool, optional, tag = "16")]
+    pub story: Option<bool>,
+    /// Handed back by a client that reports the message as spam.
+    #[prost(bytes = "bytes", optional, tag = "17")]
+    pub report_spam_token: Option<Bytes>,
+    /// The sender; absent under sealed sender.
+    #[prost(bytes = "bytes", optional, tag = "19")]
+    pub source_service_id: Option<Bytes>,
+    /// The identity the message was addressed to.
+    #[prost(bytes = "bytes", optional, tag = "20")]
+    pub destination_service_id: Option<Bytes>,
+    /// Names this copy of the message on this server: a random UUID.
+    #[prost(bytes = "bytes", optional, tag = "21")]
+    pub server_guid: Option<Bytes>,
+    /// The account's new phone-number identity, on the messages by which a number change reaches its other
+    /// devices.
+    #[prost(bytes = "bytes", optional, tag = "22")]
+    pub updated_pni: Option<Bytes>,
+}
+
+// Who writes to whom, and what, must not reach a log.
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelope").field("type", &self.r#type).finish_non_exhaustive()
+    }
+}
