@@ -79,7 +79,7 @@ impl LimitId {
             Self::VerificationCaptcha => (10, Duration::from_secs(30)),
             Self::VerificationPushChallenge => (5, Duration::from_secs(30)),
             // Ours: each one may cost the operator money.
-            Self::VerificationCodeSend => (6, Duration::from_mins(10)),
+            Self::VerificationCodeSend => (5, Duration::from_mins(10)),
             // Ours: 144 guesses a day at one in a million each.
             Self::VerificationCodeCheck => (10, Duration::from_mins(10)),
             Self::Prekeys => (6, Duration::from_mins(10)),
