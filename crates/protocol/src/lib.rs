@@ -6,6 +6,7 @@
 pub mod access;
 pub mod ambient;
 pub mod base64;
+pub mod certificate;
 pub mod envelope;
 pub mod frame;
 pub mod ids;
