@@ -1,0 +1,266 @@
+//! How an account comes to be, or passes to a new device.
+
+mod lock;
+mod request;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use limits::{LimitId, RateLimits, RetryAfter};
+use protocol::{
+    Aci, DeviceId, PhoneNumber, Pni,
+    ambient::{Clock, Entropy, StorageError, Timestamp},
+};
+
+pub use lock::LOCK_LIFE;
+pub use request::{Evidence, InvalidRequest, RegistrationRequest};
+
+use crate::{
+    account::{Account, AccountVersion},
+    capabilities::Capability,
+    credentials::BasicCredentials,
+    device::{Agent, Credential, Device},
+    revocation::{QueueClear, Revocations},
+    secrets::SaltedHash,
+    service::day_of,
+    settings::AccountIdentity,
+    store::{AccountStore, IdentityKeys, NewRegistration, NumberRecord, RegisterOutcome},
+    verification::{Proof, VerificationService},
+};
+
+/// How long after its deletion an account's ACI is taken up again by its number, so that somebody who
+/// deletes and registers anew stays the same to their contacts. As long as in Signal's service.
+pub const DELETED_ACI_LIFE: Duration = Duration::from_hours(30 * 24);
+
+/// How often a registration is tried again when the number's account changed between check and
+/// registration.
+const TRIES: usize = 4;
+
+/// Registers accounts.
+pub struct RegistrationService(RegistrationParts);
+
+/// What a [`RegistrationService`] is made of.
+pub struct RegistrationParts {
+    /// Remembers accounts.
+    pub accounts: Arc<dyn AccountStore>,
+    /// Knows which sessions are verified.
+    pub verification: Arc<VerificationService>,
+    /// Told of devices that registration throws out.
+    pub revocations: Revocations,
+    /// How often somebody may do what.
+    pub limits: Arc<RateLimits>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Draws identities and salts.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// An account that was registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// The account. It counts as storage capable if the account it replaced was: that tells the client
+    /// whether there is something to restore.
+    pub identity: AccountIdentity,
+    /// Whether it replaced one.
+    pub reregistration: bool,
+}
+
+/// Why an account was not registered. In all cases a verified session stays verified: the client comes
+/// back with what was missing.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// The keys of the PNI are missing.
+    #[error("the keys of the PNI are missing")]
+    IncompleteKeys,
+    /// A pre-key is not signed by its identity key.
+    #[error("a signature is wrong")]
+    WrongSignature,
+    /// The client cannot do what today's clients must.
+    #[error("the client is too old")]
+    ClientTooOld,
+    /// The user is no number, the session is not about that number, or this way of registering is not
+    /// offered here.
+    #[error("the request does not fit together")]
+    Mismatch,
+    /// The session is not verified.
+    #[error("the session is not verified")]
+    NotVerified,
+    /// The recovery password is wrong.
+    #[error("the recovery password is wrong")]
+    WrongRecoveryPassword,
+    /// The present primary could hand its data over.
+    #[error("a device transfer is possible")]
+    TransferPossible,
+    /// The account is protected by a registration lock that the client does not know.
+    #[error("the account is locked")]
+    Locked {
+        /// Time until the lock no longer holds.
+        time_remaining: Duration,
+    },
+    /// Too many attempts.
+    #[error("rate limited")]
+    RateLimited(RetryAfter),
+    /// What remembers failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl RegistrationService {
+    /// A service made of these parts.
+    pub fn new(parts: RegistrationParts) -> Self {
+        Self(parts)
+    }
+
+    /// Registers the number that is the user of the credentials; their password becomes that of the
+    /// account's primary device.
+    ///
+    /// The same request again leads to the same account and is otherwise a re-registration.
+    pub async fn register(
+        &self,
+        credentials: &BasicCredentials,
+        request: RegistrationRequest,
+        agent: Option<Agent>,
+    ) -> Result<Registered, RegisterError> {
+        check_keys(&request)?;
+        if !request.attributes.capabilities.contains(Capability::Spqr) {
+            return Err(RegisterError::ClientTooOld);
+        }
+        if matches!(request.evidence, Evidence::Receipt) {
+            return Err(RegisterError::Mismatch);
+        }
+        let number: PhoneNumber = credentials.user().parse().map_err(|_| RegisterError::Mismatch)?;
+        let pni_keys = request.pni_keys.clone().ok_or(RegisterError::IncompleteKeys)?;
+        self.0
+            .limits
+            .check(LimitId::Registration, number.as_str().as_bytes(), 1)
+            .map_err(RegisterError::RateLimited)?;
+        self.check_session(&number, &request.evidence).await?;
+
+        let device = self.primary(credentials, &request, agent);
+        for _ in 0..TRIES {
+            let record = self.0.accounts.number(&number).await?;
+            self.check_record(&number, &record, &request).await?;
+            let replaces = record.account.as_ref().map(|account| (account.aci, account.version));
+            let registration = self.registration(&number, replaces, &request, &pni_keys, &device);
+            let at = registration.at;
+            if let RegisterOutcome::Registered { account, replaced } =
+                self.0.accounts.register(registration).await?
+            {
+                return Ok(self.registered(&account, replaced.as_deref(), at).await);
+            }
+        }
+        Err(RegisterError::Storage(StorageError::unavailable("the number's account is changed all the time")))
+    }
+
+    async fn check_session(&self, number: &PhoneNumber, evidence: &Evidence) -> Result<(), RegisterError> {
+        let Evidence::Session(id) = evidence else { return Ok(()) };
+        match self.0.verification.proof(id, number).await? {
+            Proof::Verified => Ok(()),
+            Proof::Unverified => Err(RegisterError::NotVerified),
+            Proof::Other => Err(RegisterError::Mismatch),
+        }
+    }
+
+    /// The checks that depend on what the number was used for before.
+    async fn check_record(
+        &self,
+        number: &PhoneNumber,
+        record: &NumberRecord,
+        request: &RegistrationRequest,
+    ) -> Result<(), RegisterError> {
+        if let Evidence::RecoveryPassword(password) = &request.evidence {
+            let right = record.recovery_password.as_ref().is_some_and(|hash| password.matches(hash));
+            if !right {
+                return Err(RegisterError::WrongRecoveryPassword);
+            }
+        }
+        let Some(account) = &record.account else { return Ok(()) };
+        if account.has(Capability::Transfer) && !request.skip_device_transfer {
+            return Err(RegisterError::TransferPossible);
+        }
+        self.check_lock(number, account, request).await
+    }
+
+    fn primary(
+        &self,
+        credentials: &BasicCredentials,
+        request: &RegistrationRequest,
+        agent: Option<Agent>,
+    ) -> Device {
+        let attributes = &request.attributes;
+        let now = self.0.clock.now();
+        Device {
+            id: DeviceId::PRIMARY,
+            credential: Credential::new(credentials.password(), &*self.0.entropy),
+            registration_id: attributes.registration_id,
+            pni_registration_id: attributes.pni_registration_id,
+            name: attributes.name.clone(),
+            fetches_messages: attributes.fetches_messages,
+            push_token: request.push_token.clone(),
+            capabilities: attributes.capabilities,
+            agent,
+            created: now,
+            last_seen: day_of(now),
+        }
+    }
+
+    fn registration(
+        &self,
+        number: &PhoneNumber,
+        replaces: Option<(Aci, AccountVersion)>,
+        request: &RegistrationRequest,
+        pni_keys: &IdentityKeys,
+        device: &Device,
+    ) -> NewRegistration {
+        let attributes = &request.attributes;
+        let entropy = &*self.0.entropy;
+        let at = self.0.clock.now();
+        let deleted_life = u64::try_from(DELETED_ACI_LIFE.as_millis()).unwrap_or(u64::MAX);
+        NewRegistration {
+            number: number.clone(),
+            replaces,
+            new_aci: Aci(entropy.uuid()),
+            new_pni: Pni(entropy.uuid()),
+            aci_keys: request.aci_keys.clone(),
+            pni_keys: pni_keys.clone(),
+            device: device.clone(),
+            unidentified_access: attributes.unidentified_access.clone(),
+            discoverable: attributes.discoverable,
+            registration_lock: attributes
+                .registration_lock
+                .as_ref()
+                .map(|token| SaltedHash::new(token.as_bytes(), entropy)),
+            recovery_password: attributes.recovery_password.as_ref().map(|password| password.hash(entropy)),
+            at,
+            reuse_deleted_since: Timestamp::from_millis(at.as_millis().saturating_sub(deleted_life)),
+        }
+    }
+
+    async fn registered(&self, account: &Account, replaced: Option<&Account>, at: Timestamp) -> Registered {
+        if replaced.is_some() {
+            self.0.revocations.devices_gone(QueueClear { aci: account.aci, cutoff: at }).await;
+        }
+        let storage_capable = replaced.is_some_and(|account| account.has(Capability::Storage));
+        Registered {
+            identity: AccountIdentity { storage_capable, ..account.into() },
+            reregistration: replaced.is_some(),
+        }
+    }
+}
+
+/// Every pre-key must be signed by the identity key it comes with.
+fn check_keys(request: &RegistrationRequest) -> Result<(), RegisterError> {
+    let signed = |keys: &IdentityKeys| {
+        keys.signed_pre_key.verify(&keys.identity_key) && keys.last_resort_pre_key.verify(&keys.identity_key)
+    };
+    if signed(&request.aci_keys) && request.pni_keys.as_ref().is_none_or(signed) {
+        Ok(())
+    } else {
+        Err(RegisterError::WrongSignature)
+    }
+}
+
+impl fmt::Debug for RegistrationService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistrationService").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,300 @@
+//! What an account may ask and set about itself.
+
+use protocol::{
+    AccessKey, Aci, DeviceId, PhoneNumber, Pni, ServiceId,
+    ambient::{StorageError, Timestamp},
+};
+
+use crate::{
+    account::{Account, UnidentifiedAccess},
+    attributes::AccountAttributes,
+    capabilities::{Capabilities, Capability},
+    device::{Agent, DeviceName, PushService, PushToken},
+    revocation::QueueClear,
+    secrets::{RecoveryPassword, RegistrationLockToken, SaltedHash},
+    service::{AccountService, Authenticated},
+    store::{AccountChange, Change, ChangeOutcome, DeviceChange},
+};
+
+/// Who an account is, as it may know itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountIdentity {
+    /// Its account identity.
+    pub aci: Aci,
+    /// Its phone number.
+    pub number: Option<PhoneNumber>,
+    /// The identity of that number.
+    pub pni: Option<Pni>,
+    /// Whether the account keeps its state with the storage service.
+    pub storage_capable: bool,
+}
+
+/// What the server knows of an account, for its owner to read.
+#[derive(Clone, Debug)]
+pub struct DataReport {
+    /// Names this report.
+    pub id: uuid::Uuid,
+    /// When it was made.
+    pub at: Timestamp,
+    /// The phone number.
+    pub number: Option<PhoneNumber>,
+    /// Whether everybody may send without saying who they are.
+    pub unrestricted_unidentified_access: bool,
+    /// Whether the account may be found by its number.
+    pub discoverable: bool,
+    /// Its devices.
+    pub devices: Vec<DeviceReport>,
+}
+
+/// What the server knows of a device.
+#[derive(Clone, Debug)]
+pub struct DeviceReport {
+    /// Its id.
+    pub id: DeviceId,
+    /// The day on which it was last seen.
+    pub last_seen: Timestamp,
+    /// When it was added.
+    pub created: Timestamp,
+    /// What its software calls itself.
+    pub agent: Option<Agent>,
+}
+
+/// Why an account call was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// The account or device that called no longer exists.
+    #[error("the account is gone")]
+    Gone,
+    /// This takes a phone number, and the account has none.
+    #[error("the account has no number")]
+    NoNumber,
+    /// What remembers failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Why a device was not renamed.
+#[derive(Debug, thiserror::Error)]
+pub enum RenameError {
+    /// A linked device may rename only itself.
+    #[error("not this device's to rename")]
+    NotPermitted,
+    /// The account has no such device.
+    #[error("no such device")]
+    NoSuchDevice,
+    /// What remembers failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<&Account> for AccountIdentity {
+    fn from(account: &Account) -> Self {
+        Self {
+            aci: account.aci,
+            number: account.number.as_ref().map(|number| number.number.clone()),
+            pni: account.pni(),
+            storage_capable: account.has(Capability::Storage),
+        }
+    }
+}
+
+impl AccountService {
+    /// Who the caller is.
+    pub async fn identity(&self, caller: &Authenticated) -> Result<AccountIdentity, AccountError> {
+        Ok(AccountIdentity::from(&self.account(caller).await?))
+    }
+
+    /// What the server knows of the caller's account.
+    pub async fn data_report(&self, caller: &Authenticated) -> Result<DataReport, AccountError> {
+        let account = self.account(caller).await?;
+        let device = |device: &crate::Device| DeviceReport {
+            id: device.id,
+            last_seen: device.last_seen,
+            created: device.created,
+            agent: device.agent.clone(),
+        };
+        Ok(DataReport {
+            id: self.entropy.uuid(),
+            at: self.clock.now(),
+            unrestricted_unidentified_access: account.unidentified_access.unrestricted,
+            discoverable: account.discoverable,
+            devices: account.devices.iter().map(device).collect(),
+            number: account.number.map(|number| number.number),
+        })
+    }
+
+    /// Whether there is an account with that identity.
+    pub async fn exists(&self, id: ServiceId) -> Result<bool, StorageError> {
+        self.store.exists(id).await
+    }
+
+    /// Takes over what the caller says about itself and its account. Registration ids are only set by
+    /// registering.
+    pub async fn set_attributes(
+        &self,
+        caller: &Authenticated,
+        attributes: AccountAttributes,
+        agent: Option<Agent>,
+    ) -> Result<(), AccountError> {
+        if attributes.discoverable {
+            require_number(caller)?;
+        }
+        let account = AccountChange {
+            registration_lock: Change::Set(attributes.registration_lock.map(|token| self.hash_lock(&token))),
+            recovery_password: match attributes.recovery_password {
+                Some(password) => Change::Set(password.hash(&*self.entropy)),
+                None => Change::Keep,
+            },
+            unidentified_access: Change::Set(attributes.unidentified_access),
+            discoverable: Change::Set(attributes.discoverable),
+        };
+        let device = DeviceChange {
+            name: Change::Set(attributes.name),
+            fetches_messages: Change::Set(attributes.fetches_messages),
+            push_token: Change::Keep,
+            capabilities: Change::Set(attributes.capabilities),
+            agent: Change::Set(agent),
+        };
+        self.change(caller, account, device).await
+    }
+
+    /// Replaces what the calling device can do.
+    pub async fn set_capabilities(
+        &self,
+        caller: &Authenticated,
+        capabilities: Capabilities,
+    ) -> Result<(), AccountError> {
+        let change = DeviceChange { capabilities: Change::Set(capabilities), ..Default::default() };
+        self.change(caller, AccountChange::default(), change).await
+    }
+
+    /// Names a device. The primary may name every device of its account, others only themselves.
+    pub async fn set_device_name(
+        &self,
+        caller: &Authenticated,
+        device_id: DeviceId,
+        name: DeviceName,
+    ) -> Result<(), RenameError> {
+        if !caller.device_id.is_primary() && caller.device_id != device_id {
+            return Err(RenameError::NotPermitted);
+        }
+        let named = Authenticated { device_id, ..*caller };
+        let change = DeviceChange { name: Change::Set(Some(name)), ..Default::default() };
+        match self.store.change(named.address(), AccountChange::default(), change).await? {
+            ChangeOutcome::Done => Ok(()),
+            ChangeOutcome::NoSuchDevice => Err(RenameError::NoSuchDevice),
+        }
+    }
+
+    /// Sets where a push reaches the calling device, which then no longer fetches by itself.
+    pub async fn set_push_token(&self, caller: &Authenticated, token: PushToken) -> Result<(), AccountError> {
+        let change = DeviceChange {
+            push_token: Change::Set(Some(token)),
+            fetches_messages: Change::Set(false),
+            ..Default::default()
+        };
+        self.change(caller, AccountChange::default(), change).await
+    }
+
+    /// Forgets where a push reaches the calling device. The kind of token it gives up tells what kind of
+    /// device it is.
+    pub async fn clear_push_token(
+        &self,
+        caller: &Authenticated,
+        service: PushService,
+    ) -> Result<(), AccountError> {
+        let agent = match service {
+            PushService::Apns if caller.device_id.is_primary() => "OWI",
+            PushService::Apns => "OWP",
+            PushService::Fcm => "OWA",
+        };
+        let change = DeviceChange {
+            push_token: Change::Set(None),
+            fetches_messages: Change::Set(false),
+            agent: Change::Set(Some(Agent::new(agent))),
+            ..Default::default()
+        };
+        self.change(caller, AccountChange::default(), change).await
+    }
+
+    /// Sets the registration lock, or takes it away.
+    pub async fn set_registration_lock(
+        &self,
+        caller: &Authenticated,
+        token: Option<RegistrationLockToken>,
+    ) -> Result<(), AccountError> {
+        if token.is_some() {
+            require_number(caller)?;
+        }
+        let lock = token.map(|token| self.hash_lock(&token));
+        let change = AccountChange { registration_lock: Change::Set(lock), ..Default::default() };
+        self.change(caller, change, DeviceChange::default()).await
+    }
+
+    /// Sets the password for registering again.
+    pub async fn set_recovery_password(
+        &self,
+        caller: &Authenticated,
+        password: RecoveryPassword,
+    ) -> Result<(), AccountError> {
+        let hash = password.hash(&*self.entropy);
+        let change = AccountChange { recovery_password: Change::Set(hash), ..Default::default() };
+        self.change(caller, change, DeviceChange::default()).await
+    }
+
+    /// Sets whether the account may be found by its number.
+    pub async fn set_discoverable(
+        &self,
+        caller: &Authenticated,
+        discoverable: bool,
+    ) -> Result<(), AccountError> {
+        require_number(caller)?;
+        let change = AccountChange { discoverable: Change::Set(discoverable), ..Default::default() };
+        self.change(caller, change, DeviceChange::default()).await
+    }
+
+    /// Sets who may send to the account without saying who they are: who knows the key, or everybody.
+    pub async fn set_unidentified_access(
+        &self,
+        caller: &Authenticated,
+        key: Option<AccessKey>,
+    ) -> Result<(), AccountError> {
+        let access = UnidentifiedAccess { unrestricted: key.is_none(), key };
+        let change = AccountChange { unidentified_access: Change::Set(access), ..Default::default() };
+        self.change(caller, change, DeviceChange::default()).await
+    }
+
+    /// Deletes the caller's account: its devices and keys are gone when this answers, what waited for
+    /// them goes, and their connections are closed. Doing it twice is the same as once.
+    pub async fn delete(&self, caller: &Authenticated) -> Result<(), StorageError> {
+        let at = self.clock.now();
+        if self.store.delete(caller.aci, at).await? {
+            self.revocations.devices_gone(QueueClear { aci: caller.aci, cutoff: at }).await;
+        }
+        Ok(())
+    }
+
+    async fn account(&self, caller: &Authenticated) -> Result<Account, AccountError> {
+        self.store.account(ServiceId::Aci(caller.aci)).await?.ok_or(AccountError::Gone)
+    }
+
+    async fn change(
+        &self,
+        caller: &Authenticated,
+        account: AccountChange,
+        device: DeviceChange,
+    ) -> Result<(), AccountError> {
+        match self.store.change(caller.address(), account, device).await? {
+            ChangeOutcome::Done => Ok(()),
+            ChangeOutcome::NoSuchDevice => Err(AccountError::Gone),
+        }
+    }
+
+    fn hash_lock(&self, token: &RegistrationLockToken) -> SaltedHash {
+        SaltedHash::new(token.as_bytes(), &*self.entropy)
+    }
+}
+
+fn require_number(caller: &Authenticated) -> Result<(), AccountError> {
+    caller.pni.map(drop).ok_or(AccountError::NoNumber)
+}

@@ -1,0 +1,23 @@
+//! Proving that somebody holds a phone number: open a session, request a code, hand it in.
+
+mod captcha;
+mod code;
+mod outbox;
+mod provider;
+mod service;
+mod session;
+mod store;
+
+pub use captcha::{AcceptAnyCaptcha, CaptchaError, CaptchaVerdict, CaptchaVerifier};
+pub use code::Code;
+pub use outbox::Outbox;
+pub use provider::{CodeMessage, CodeSender, NotDelivered, SendCodeError, Transport};
+pub(crate) use service::Proof;
+pub use service::{
+    CodeRequest, CreateSessionError, SessionError, SessionUpdate, VerificationParts, VerificationService,
+};
+pub use session::{
+    GUESSES_PER_CODE, IDLE_LIFE, InvalidSessionId, RequestedInformation, Session, SessionId, SessionView,
+    VerificationPolicy,
+};
+pub use store::{SessionStore, StoredSession};

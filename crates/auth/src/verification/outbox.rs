@@ -1,0 +1,138 @@
+//! Codes written to a file instead of being sent: for development and tests.
+
+use std::{
+    fs::{File, OpenOptions, Permissions},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+    thread,
+};
+
+use async_trait::async_trait;
+use protocol::ambient::Clock;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{CodeMessage, CodeSender, NotDelivered, SendCodeError};
+
+/// Codes waiting to be written; senders wait beyond that.
+const WAITING_MAX: usize = 256;
+
+/// Appends each code to a file, as a line of JSON: `time` (milliseconds since the epoch), `kind`
+/// (`verification_code`), `to`, `transport`, `code`.
+///
+/// Only its owner can read the file. Lines are whole however many are written at once, and are on disk
+/// when [`CodeSender::send`] answers; lines that arrive together share one sync.
+pub struct Outbox {
+    lines: mpsc::Sender<Line>,
+    clock: Arc<dyn Clock>,
+}
+
+struct Line {
+    text: String,
+    written: oneshot::Sender<bool>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    time: u64,
+    kind: &'static str,
+    to: &'a str,
+    transport: &'static str,
+    code: &'a str,
+}
+
+impl Outbox {
+    /// Appends to that file, which is made if it is missing.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        let (lines, waiting) = mpsc::channel(WAITING_MAX);
+        thread::Builder::new().name("outbox".to_owned()).spawn(move || write_lines(&file, waiting))?;
+        Ok(Self { lines, clock })
+    }
+}
+
+/// Writes what has arrived, syncs once, answers all of it; ends when the outbox is dropped.
+fn write_lines(mut file: &File, mut waiting: mpsc::Receiver<Line>) {
+    let mut batch = Vec::with_capacity(WAITING_MAX);
+    while waiting.blocking_recv_many(&mut batch, WAITING_MAX) > 0 {
+        let text: String = batch.iter().map(|line| line.text.as_str()).collect();
+        let outcome = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
+        if let Err(error) = &outcome {
+            tracing::error!(error = error as &dyn std::error::Error, "verification codes were not written");
+        }
+        for line in batch.drain(..) {
+            // Whoever asked may have gone away; the line is written all the same.
+            line.written.send(outcome.is_ok()).ok();
+        }
+    }
+}
+
+#[async_trait]
+impl CodeSender for Outbox {
+    async fn send(&self, message: CodeMessage) -> Result<(), SendCodeError> {
+        let unavailable =
+            || SendCodeError::NotDelivered { reason: NotDelivered::ProviderUnavailable, permanent: false };
+        let mut text = serde_json::to_string(&Entry {
+            time: self.clock.now().as_millis(),
+            kind: "verification_code",
+            to: message.to.as_str(),
+            transport: message.transport.name(),
+            code: message.code.as_str(),
+        })
+        .map_err(|_| unavailable())?;
+        text.push('\n');
+        let (written, outcome) = oneshot::channel();
+        self.lines.send(Line { text, written }).await.map_err(|_| unavailable())?;
+        if outcome.await.unwrap_or(false) { Ok(()) } else { Err(unavailable()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use protocol::ambient::{ManualClock, SeededEntropy, Timestamp};
+    use serde_json::Value;
+
+    use super::{
+        super::{Code, Transport},
+        *,
+    };
+
+    #[tokio::test]
+    async fn lines_are_whole_private_and_appended() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("outbox.jsonl");
+        fs::write(&path, "{\"kind\":\"earlier\"}\n").unwrap();
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(42)));
+        let outbox = Arc::new(Outbox::open(&path, clock).unwrap());
+        let code = Code::random(&SeededEntropy::new(1));
+        let sends: Vec<_> = (0..500)
+            .map(|i| {
+                let (outbox, code) = (Arc::clone(&outbox), code.clone());
+                let to = format!("+1555{i:07}").parse().unwrap();
+                let message =
+                    CodeMessage { to, transport: Transport::Voice, code, client: None, languages: None };
+                tokio::spawn(async move { outbox.send(message).await })
+            })
+            .collect();
+        for send in sends {
+            send.await.unwrap().unwrap();
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 501);
+        let mut numbers: Vec<_> = lines[1..].iter().map(|line| line["to"].as_str().unwrap()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers.first(), Some(&"+15550000000"));
+        assert_eq!(numbers.last(), Some(&"+15550000499"));
+        assert_eq!(lines[1]["time"], 42);
+        assert_eq!(lines[1]["kind"], "verification_code");
+        assert_eq!(lines[1]["transport"], "voice");
+        assert_eq!(lines[1]["code"], code.as_str());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

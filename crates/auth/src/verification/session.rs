@@ -1,0 +1,505 @@
+//! The state of one verification session. Nothing here does I/O.
+
+use std::{fmt, time::Duration};
+
+use protocol::{
+    PhoneNumber,
+    ambient::{Entropy, Timestamp},
+    base64,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Code, Transport};
+
+/// How long a session lives after it was last used.
+pub const IDLE_LIFE: Duration = Duration::from_mins(10);
+
+/// The expiry is written again only when it moves by this much, so that asking for the state of a session
+/// rarely costs a write.
+const TOUCH_EVERY: Duration = Duration::from_mins(1);
+
+/// The same request again within this time is the same request, sent again by a client whose connection
+/// broke: it is answered like the first and nothing is sent.
+const REPEAT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Wrong guesses after which a code is void. A new one can be sent, as far as the limits for the number
+/// allow.
+pub const GUESSES_PER_CODE: u8 = 10;
+
+/// Wait before the next guess, by wrong guesses made: a slip of the finger costs nothing, going through
+/// numbers does.
+const GUESS_WAIT: [Duration; GUESSES_PER_CODE as usize] = {
+    const fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+    let free = Duration::ZERO;
+    [free, free, free, free, seconds(5), seconds(10), seconds(20), seconds(40), seconds(60), seconds(60)]
+};
+
+/// Names a session: 18 random bytes. Knowing it is holding it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SessionId([u8; Self::LEN]);
+
+/// A text that names no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidSessionId {
+    /// It is not base64.
+    NotBase64,
+    /// It is base64 of something else.
+    Unusable,
+}
+
+impl SessionId {
+    /// Bytes in a session id.
+    pub const LEN: usize = 18;
+
+    /// A fresh id.
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        Self(entropy.bytes())
+    }
+
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Result<Self, InvalidSessionId> {
+        let bytes = base64::decode_url_lenient(text).ok_or(InvalidSessionId::NotBase64)?;
+        bytes.try_into().map(Self).map_err(|_| InvalidSessionId::Unusable)
+    }
+
+    /// The text form: base64url, of a length that needs no padding.
+    pub fn to_text(&self) -> String {
+        base64::encode_url(self.0)
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(…)")
+    }
+}
+
+/// What is asked of clients, and how often they get a code. The operator's choice.
+#[derive(Clone, Debug)]
+pub struct VerificationPolicy {
+    /// Whether a captcha is asked for on creation.
+    pub ask_for_captcha: bool,
+    /// Whether a code may be requested before what was asked for is given. Together with asking for a
+    /// captcha this serves all clients: Signal's desktop app cannot do without being asked, other clients
+    /// do not answer.
+    pub captcha_is_optional: bool,
+    /// Wait after the first code, the second and so on, for each transport. One more code is sent than
+    /// there are waits, then the session gives no more.
+    pub resend_after: Vec<Duration>,
+}
+
+impl Default for VerificationPolicy {
+    fn default() -> Self {
+        let resend_after = [30, 60, 120, 300].map(Duration::from_secs).to_vec();
+        Self { ask_for_captcha: true, captcha_is_optional: true, resend_after }
+    }
+}
+
+/// A verification session: on the way to proving that somebody holds a number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    number: PhoneNumber,
+    captcha_outstanding: bool,
+    code: Option<IssuedCode>,
+    sms: Sends,
+    voice: Sends,
+    verified: bool,
+    expires: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct IssuedCode {
+    code: Code,
+    wrong_guesses: u8,
+    next_guess: Timestamp,
+}
+
+/// How often and when a transport was used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Sends {
+    count: u8,
+    last: Option<Timestamp>,
+}
+
+/// Information that a client may be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RequestedInformation {
+    /// The answer to a captcha.
+    Captcha,
+}
+
+/// A session as its client sees it. JSON carries all seven fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionView {
+    /// The session's id as text.
+    pub id: String,
+    /// Seconds until a text message may be requested; none when it cannot be.
+    pub next_sms: Option<u64>,
+    /// Seconds until a call may be requested; none when it cannot be.
+    pub next_call: Option<u64>,
+    /// Seconds until a code may be handed in; none when there is no code.
+    pub next_verification_attempt: Option<u64>,
+    /// Whether a code may be requested.
+    pub allowed_to_request_code: bool,
+    /// What the client is asked for.
+    pub requested_information: Vec<RequestedInformation>,
+    /// Whether the number is proved.
+    pub verified: bool,
+}
+
+/// What a request for a code leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum CodeDecision {
+    /// Send this one.
+    Send(Code),
+    /// It has just been sent.
+    JustSent,
+    /// Not yet, or (without a time) not any more.
+    TooEarly(Option<Duration>),
+    /// The number is proved already, or what was asked for is not given.
+    NotReady,
+}
+
+/// What handing in a code leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GuessDecision {
+    /// The number is proved.
+    Right,
+    /// It is not.
+    Wrong,
+    /// Not yet.
+    TooEarly(Duration),
+    /// The number is proved already, or there is no code.
+    NotReady,
+}
+
+impl Session {
+    pub(super) fn new(number: PhoneNumber, policy: &VerificationPolicy, now: Timestamp) -> Self {
+        Self {
+            number,
+            captcha_outstanding: policy.ask_for_captcha,
+            code: None,
+            sms: Sends::default(),
+            voice: Sends::default(),
+            verified: false,
+            expires: now.saturating_add(IDLE_LIFE),
+        }
+    }
+
+    /// The number to be proved.
+    pub fn number(&self) -> &PhoneNumber {
+        &self.number
+    }
+
+    /// Whether it is proved.
+    pub fn is_verified(&self) -> bool {
+        self.verified
+    }
+
+    /// When the session ends unless it is used.
+    pub fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
+    pub(super) fn touch(&mut self, now: Timestamp) {
+        let expires = now.saturating_add(IDLE_LIFE);
+        if expires.saturating_since(self.expires) >= TOUCH_EVERY {
+            self.expires = expires;
+        }
+    }
+
+    pub(super) fn captcha_accepted(&mut self) {
+        self.captcha_outstanding = false;
+    }
+
+    /// Decides on a request for a code. Where one is sent, this is already noted; should sending fail,
+    /// [`Session::send_failed`] takes the note back.
+    ///
+    /// The code stays the same until it is void, so that a first message that comes late is still right.
+    pub(super) fn request_code(
+        &mut self,
+        transport: Transport,
+        fresh: Code,
+        policy: &VerificationPolicy,
+        now: Timestamp,
+    ) -> CodeDecision {
+        if self.verified || !self.may_request(policy) {
+            return CodeDecision::NotReady;
+        }
+        let sends = self.sends(transport);
+        if self.code.is_some() && sends.last.is_some_and(|last| now.saturating_since(last) < REPEAT_WITHIN) {
+            return CodeDecision::JustSent;
+        }
+        match sends.wait(policy, now) {
+            None => CodeDecision::TooEarly(None),
+            Some(wait) if !wait.is_zero() => CodeDecision::TooEarly(Some(wait)),
+            Some(_) => {
+                let sends = self.sends_mut(transport);
+                *sends = Sends { count: sends.count.saturating_add(1), last: Some(now) };
+                let issued =
+                    self.code.get_or_insert(IssuedCode { code: fresh, wrong_guesses: 0, next_guess: now });
+                CodeDecision::Send(issued.code.clone())
+            }
+        }
+    }
+
+    pub(super) fn send_failed(&mut self, transport: Transport) {
+        let sends = self.sends_mut(transport);
+        *sends = Sends { count: sends.count.saturating_sub(1), last: None };
+    }
+
+    /// Decides on a code handed in, and notes the outcome.
+    pub(super) fn submit(&mut self, guess: &Code, now: Timestamp) -> GuessDecision {
+        let Some(issued) = self.code.as_mut().filter(|_| !self.verified) else {
+            return GuessDecision::NotReady;
+        };
+        let wait = issued.next_guess.saturating_since(now);
+        if !wait.is_zero() {
+            return GuessDecision::TooEarly(wait);
+        }
+        if issued.code.is(guess) {
+            self.verified = true;
+            self.code = None;
+            return GuessDecision::Right;
+        }
+        issued.next_guess = now.saturating_add(GUESS_WAIT[usize::from(issued.wrong_guesses)]);
+        issued.wrong_guesses += 1;
+        if issued.wrong_guesses == GUESSES_PER_CODE {
+            self.code = None;
+        }
+        GuessDecision::Wrong
+    }
+
+    /// Whether the code handed in is right, without noting anything.
+    pub(super) fn would_verify(&self, guess: &Code) -> bool {
+        self.code.as_ref().is_some_and(|issued| issued.code.is(guess))
+    }
+
+    pub(super) fn view(&self, id: &SessionId, policy: &VerificationPolicy, now: Timestamp) -> SessionView {
+        let may_request = self.may_request(policy);
+        let next = |sends: &Sends| {
+            sends.wait(policy, now).filter(|_| may_request && !self.verified).map(whole_seconds)
+        };
+        let next_guess = self.code.as_ref().map(|issued| issued.next_guess.saturating_since(now));
+        SessionView {
+            id: id.to_text(),
+            next_sms: next(&self.sms),
+            next_call: next(&self.voice),
+            next_verification_attempt: next_guess.map(whole_seconds),
+            allowed_to_request_code: may_request,
+            requested_information: self
+                .captcha_outstanding
+                .then_some(RequestedInformation::Captcha)
+                .into_iter()
+                .collect(),
+            verified: self.verified,
+        }
+    }
+
+    fn may_request(&self, policy: &VerificationPolicy) -> bool {
+        policy.captcha_is_optional || !self.captcha_outstanding
+    }
+
+    fn sends(&self, transport: Transport) -> &Sends {
+        match transport {
+            Transport::Sms => &self.sms,
+            Transport::Voice => &self.voice,
+        }
+    }
+
+    fn sends_mut(&mut self, transport: Transport) -> &mut Sends {
+        match transport {
+            Transport::Sms => &mut self.sms,
+            Transport::Voice => &mut self.voice,
+        }
+    }
+}
+
+impl Sends {
+    /// Time until the next one; none when there were as many as there may be.
+    fn wait(&self, policy: &VerificationPolicy, now: Timestamp) -> Option<Duration> {
+        let Some(sent_before) = usize::from(self.count).checked_sub(1) else { return Some(Duration::ZERO) };
+        let interval = policy.resend_after.get(sent_before)?;
+        Some(self.last.map_or(Duration::ZERO, |last| last.saturating_add(*interval).saturating_since(now)))
+    }
+}
+
+/// Rounded up: whoever waits that long is not too early.
+fn whole_seconds(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::ambient::SeededEntropy;
+
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    fn at(seconds: u64) -> Timestamp {
+        START.saturating_add(Duration::from_secs(seconds))
+    }
+
+    fn code(text: &str) -> Code {
+        Code::guess(text).unwrap()
+    }
+
+    fn session(policy: &VerificationPolicy) -> Session {
+        Session::new("+15550100001".parse().unwrap(), policy, START)
+    }
+
+    fn strict() -> VerificationPolicy {
+        VerificationPolicy { captcha_is_optional: false, ..Default::default() }
+    }
+
+    fn view(session: &Session, policy: &VerificationPolicy, seconds: u64) -> SessionView {
+        session.view(&SessionId([7; 18]), policy, at(seconds))
+    }
+
+    #[test]
+    fn ids_keep_their_text_and_others_are_told_apart() {
+        let id = SessionId::random(&SeededEntropy::new(1));
+        assert_eq!(SessionId::parse(&id.to_text()), Ok(id.clone()));
+        assert_eq!(SessionId::parse("not base64!"), Err(InvalidSessionId::NotBase64));
+        assert_eq!(SessionId::parse("AAAA"), Err(InvalidSessionId::Unusable));
+        assert!(!id.to_text().contains(['=', '/', '%']));
+    }
+
+    #[test]
+    fn a_new_session_asks_for_a_captcha_and_yet_allows_a_code() {
+        let policy = VerificationPolicy::default();
+        let json = serde_json::to_value(view(&session(&policy), &policy, 0)).unwrap();
+        let expected = serde_json::json!({
+            "id": SessionId([7; 18]).to_text(),
+            "nextSms": 0,
+            "nextCall": 0,
+            "nextVerificationAttempt": null,
+            "allowedToRequestCode": true,
+            "requestedInformation": ["captcha"],
+            "verified": false,
+        });
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn a_strict_server_sends_no_code_before_the_captcha() {
+        let policy = strict();
+        let mut session = session(&policy);
+        assert_eq!(session.request_code(Transport::Sms, code("1"), &policy, START), CodeDecision::NotReady);
+        assert_eq!(view(&session, &policy, 0).next_sms, None);
+        session.captcha_accepted();
+        let seen = view(&session, &policy, 0);
+        assert!(seen.allowed_to_request_code && seen.requested_information.is_empty());
+        assert!(matches!(
+            session.request_code(Transport::Sms, code("1"), &policy, START),
+            CodeDecision::Send(_)
+        ));
+    }
+
+    #[test]
+    fn resending_waits_longer_each_time_and_ends() {
+        let policy = VerificationPolicy::default();
+        let mut session = session(&policy);
+        let first = code("123456");
+        assert_eq!(
+            session.request_code(Transport::Sms, first.clone(), &policy, at(0)),
+            CodeDecision::Send(first.clone())
+        );
+        assert_eq!(session.request_code(Transport::Sms, code("2"), &policy, at(4)), CodeDecision::JustSent);
+        assert_eq!(
+            session.request_code(Transport::Sms, code("2"), &policy, at(10)),
+            CodeDecision::TooEarly(Some(Duration::from_secs(20)))
+        );
+        assert_eq!(view(&session, &policy, 10).next_sms, Some(20));
+        assert_eq!(view(&session, &policy, 10).next_call, Some(0), "a call has its own wait");
+        let mut now = 0;
+        for wait in [30, 60, 120, 300] {
+            now += wait;
+            let again = session.request_code(Transport::Sms, code("2"), &policy, at(now));
+            assert_eq!(again, CodeDecision::Send(first.clone()), "the code stays the same");
+        }
+        assert_eq!(
+            session.request_code(Transport::Sms, code("2"), &policy, at(now + 10_000)),
+            CodeDecision::TooEarly(None)
+        );
+        assert_eq!(view(&session, &policy, now + 10_000).next_sms, None);
+    }
+
+    #[test]
+    fn a_code_that_could_not_be_sent_may_be_requested_at_once() {
+        let policy = VerificationPolicy::default();
+        let mut session = session(&policy);
+        session.request_code(Transport::Sms, code("1"), &policy, at(0));
+        session.send_failed(Transport::Sms);
+        assert!(matches!(
+            session.request_code(Transport::Sms, code("1"), &policy, at(0)),
+            CodeDecision::Send(_)
+        ));
+    }
+
+    #[test]
+    fn the_right_code_verifies_once() {
+        let policy = VerificationPolicy::default();
+        let mut session = session(&policy);
+        assert_eq!(session.submit(&code("123456"), at(0)), GuessDecision::NotReady);
+        session.request_code(Transport::Sms, code("123456"), &policy, at(0));
+        assert_eq!(view(&session, &policy, 0).next_verification_attempt, Some(0));
+        assert_eq!(session.submit(&code("000000"), at(1)), GuessDecision::Wrong);
+        assert!(!session.is_verified());
+        assert_eq!(session.submit(&code("123456"), at(2)), GuessDecision::Right);
+        assert!(session.is_verified());
+        assert_eq!(session.submit(&code("123456"), at(3)), GuessDecision::NotReady);
+        assert_eq!(session.request_code(Transport::Sms, code("1"), &policy, at(900)), CodeDecision::NotReady);
+        let seen = view(&session, &policy, 3);
+        assert_eq!((seen.next_sms, seen.next_call, seen.next_verification_attempt), (None, None, None));
+    }
+
+    #[test]
+    fn guessing_slows_down_and_voids_the_code() {
+        let policy = VerificationPolicy::default();
+        let mut session = session(&policy);
+        session.request_code(Transport::Sms, code("123456"), &policy, at(0));
+        let (mut now, mut waited) = (0, 0);
+        for _ in 0..GUESSES_PER_CODE {
+            if let GuessDecision::TooEarly(wait) = session.submit(&code("000000"), at(now)) {
+                waited += wait.as_secs();
+                now += wait.as_secs();
+                assert_eq!(session.submit(&code("000000"), at(now)), GuessDecision::Wrong);
+            }
+        }
+        assert!(waited >= 60, "{waited}");
+        assert_eq!(session.submit(&code("123456"), at(now + 600)), GuessDecision::NotReady);
+        let fresh = code("654321");
+        let sent = session.request_code(Transport::Sms, fresh.clone(), &policy, at(now + 600));
+        assert_eq!(sent, CodeDecision::Send(fresh));
+    }
+
+    #[test]
+    fn the_stored_form_comes_back() {
+        let policy = VerificationPolicy::default();
+        let mut session = session(&policy);
+        session.request_code(Transport::Voice, code("123456"), &policy, at(0));
+        session.submit(&code("1"), at(0));
+        let stored = serde_json::to_vec(&session).unwrap();
+        assert_eq!(serde_json::from_slice::<Session>(&stored).unwrap(), session);
+    }
+
+    #[test]
+    fn use_moves_the_end_but_not_at_every_glance() {
+        let mut session = session(&VerificationPolicy::default());
+        session.touch(at(30));
+        assert_eq!(session.expires(), at(600));
+        session.touch(at(60));
+        assert_eq!(session.expires(), at(660));
+    }
+}
