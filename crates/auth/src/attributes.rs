@@ -194,7 +194,7 @@ mod tests {
         for nothing in [json!(null), json!(""), json!([])] {
             let said = |unrestricted: bool| {
                 read(
-                    json!({"unidentifiedAccessKey": nothing, "unrestrictedUnidentifiedAccess": unrestricted}),
+                    &json!({"unidentifiedAccessKey": nothing, "unrestrictedUnidentifiedAccess": unrestricted}),
                 )
             };
             assert!(said(true).unwrap().unidentified_access.unrestricted);
