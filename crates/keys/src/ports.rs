@@ -1,0 +1,122 @@
+//! What key distribution needs from outside: what it must remember, and what others know.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use protocol::{
+    AccessKey, DeviceId, RegistrationId, ServiceId,
+    ambient::StorageError,
+    keys::{EcPreKey, EcPublicKey, EcSignedPreKey, KemSignedPreKey},
+};
+use uuid::Uuid;
+
+use crate::upload::KeyUpload;
+
+/// Where keys lie: one device, under one of the identities of its account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeySlot {
+    /// The UUID of the account identity or of the phone-number identity.
+    pub identity: Uuid,
+    /// The device.
+    pub device: DeviceId,
+}
+
+/// How many one-time keys a device has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyCounts {
+    /// Curve25519 keys.
+    pub ec: u32,
+    /// Kyber keys, the last-resort key not among them.
+    pub kem: u32,
+}
+
+/// The keys of one device that start one session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceKeys {
+    /// The device.
+    pub device: DeviceId,
+    /// The signed key.
+    pub signed: EcSignedPreKey,
+    /// A one-time key, unless they are used up.
+    pub one_time: Option<EcPreKey>,
+    /// A one-time key, or the last-resort key once those are used up.
+    pub kem: KemSignedPreKey,
+}
+
+/// Remembers pre-keys.
+#[async_trait]
+pub trait KeyStore: Send + Sync + 'static {
+    /// Replaces every key of each kind that the upload holds, and leaves the other kinds alone. All or nothing.
+    /// When an upload holds a key id twice, one of the two keys is kept.
+    async fn put(&self, slot: KeySlot, keys: KeyUpload) -> Result<(), StorageError>;
+
+    /// Counts the one-time keys.
+    async fn counts(&self, slot: KeySlot) -> Result<KeyCounts, StorageError>;
+
+    /// The signed key and the last-resort key, if both are there.
+    async fn repeated_use(
+        &self,
+        slot: KeySlot,
+    ) -> Result<Option<(EcSignedPreKey, KemSignedPreKey)>, StorageError>;
+
+    /// Takes the keys for one session with each of those devices, in the given order and all together.
+    ///
+    /// One-time keys go lowest id first, and each goes to one taker only, whatever happens: once this
+    /// answers, its removal is durable. A device that lacks a signed key or any Kyber key is left out and
+    /// loses nothing.
+    async fn take(&self, identity: Uuid, devices: Vec<DeviceId>) -> Result<Vec<DeviceKeys>, StorageError>;
+
+    /// Removes all keys of those identities: of one device, or of every device.
+    async fn remove(&self, identities: Vec<Uuid>, device: Option<DeviceId>) -> Result<(), StorageError>;
+}
+
+/// Knows to whom an identity belongs.
+#[async_trait]
+pub trait KeyOwners: Send + Sync + 'static {
+    /// The account with that identity.
+    async fn owner(&self, target: ServiceId) -> Result<Option<Owner>, StorageError>;
+}
+
+/// An account as somebody sees it who wants to start a session with one of its identities.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    /// The identity key of the identity that was asked for.
+    pub identity_key: EcPublicKey,
+    /// The devices, in ascending order of their ids.
+    pub devices: Vec<OwnerDevice>,
+    /// What a sender who does not say who they are must present.
+    pub access_key: Option<AccessKey>,
+    /// Whether anybody may send without saying who they are.
+    pub unrestricted_access: bool,
+}
+
+/// A device of an account.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnerDevice {
+    /// The device.
+    pub id: DeviceId,
+    /// The registration id that belongs to the identity that was asked for.
+    pub registration_id: RegistrationId,
+}
+
+/// Limits how often one device fetches the keys of another.
+pub trait KeyFetchLimit: Send + Sync + 'static {
+    /// Counts one more fetch, or says how long to wait. The key names the pair of devices.
+    fn check(&self, key: &[u8]) -> Result<(), Duration>;
+}
+
+/// Judges group send tokens: that the sender shares a group with the recipient.
+pub trait GroupSendTokens: Send + Sync + 'static {
+    /// Whether the token is valid now, for exactly this recipient.
+    fn admits(&self, token: &[u8], recipient: ServiceId) -> bool;
+}
+
+/// Refuses every token, on a server without groups.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoGroupSendTokens;
+
+impl GroupSendTokens for NoGroupSendTokens {
+    fn admits(&self, _token: &[u8], _recipient: ServiceId) -> bool {
+        false
+    }
+}
