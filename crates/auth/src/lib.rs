@@ -21,4 +21,4 @@ mod service;
 
 pub use account::Account;
 pub use device::Device;
-pub use service::{AccountService, Authenticated};
+pub use service::{AccountService, AuthenticateError, Authenticated};
