@@ -1,1 +1,7 @@
 //! What remembers: storage engines behind the traits that services declare.
+//!
+//! A service says in its own words what must be remembered; an engine here does it. Every engine passes
+//! the same [`contract`] suites.
+
+pub mod contract;
+pub mod sqlite;

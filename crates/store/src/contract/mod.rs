@@ -1,0 +1,4 @@
+//! What every engine must do alike: one suite per trait, run against each engine by this crate's tests.
+
+pub mod keys;
+pub mod queue;

@@ -1,0 +1,225 @@
+//! One SQLite file: one writer with group commit, several readers.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use protocol::ambient::StorageError;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+
+use super::{
+    migrations,
+    writer::Writer,
+};
+
+/// Reader connections per file. Reads are short; more would only contend for two cores.
+const READERS: usize = 4;
+
+/// How long a connection waits for another's lock. Only a checkpoint or a backup can hold one.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Prepared statements each connection keeps; every statement of a file fits.
+const STATEMENT_CACHE: usize = 64;
+
+/// Which of the engine's files this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// Accounts, devices and keys.
+    Accounts,
+    /// Message queues.
+    Messages,
+}
+
+/// Why a file was not opened. It was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no store where one was expected.
+    #[error("there is no store here")]
+    Missing,
+    /// The file holds something else.
+    #[error("the file is not a store of this program")]
+    Foreign,
+    /// A later release has changed the file.
+    #[error("the store was written by a newer release; run that one")]
+    Newer,
+    /// The schema could not be brought up to date.
+    #[error("the schema could not be brought up to date: {0}")]
+    Migration(String),
+    /// SQLite refused.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// The writer thread could not be started.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// One SQLite file in WAL mode with full synchronisation.
+pub struct Database {
+    writer: Writer,
+    readers: Readers,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").finish_non_exhaustive()
+    }
+}
+
+struct Readers {
+    permits: Semaphore,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl Database {
+    /// Opens the file and brings its schema up to date. With `create`, a missing file is made; without, it
+    /// is [`OpenError::Missing`], so that a wrong path never starts an empty server.
+    pub fn open(path: &Path, schema: Schema, create: bool) -> Result<Self, OpenError> {
+        if !create && !path.exists() {
+            return Err(OpenError::Missing);
+        }
+        let mut connection = connect(path, true)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        migrations::migrate(&mut connection, schema)?;
+        let idle = (0..READERS).map(|_| connect(path, false)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            writer: Writer::start(connection, thread_name(path))?,
+            readers: Readers { permits: Semaphore::new(READERS), idle: Arc::new(Mutex::new(idle)) },
+        })
+    }
+
+    /// Runs the closure in a savepoint of a group-committed transaction, on the writer thread.
+    ///
+    /// Resolves `Ok` only when the commit is durable. An `Err` undoes what this closure did and nothing
+    /// else. Once submitted it runs to its end even if the caller goes away.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    {
+        self.writer.submit(work).await
+    }
+
+    /// Runs the closure on a reader connection, off the async threads.
+    pub async fn read<T, F>(&self, work: F) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    {
+        let _permit = self.readers.permits.acquire().await.map_err(StorageError::unavailable)?;
+        let idle = Arc::clone(&self.readers.idle);
+        tokio::task::spawn_blocking(move || {
+            let connection = idle.lock().pop().ok_or_else(|| StorageError::unavailable("no reader is left"))?;
+            let outcome = work(&connection);
+            idle.lock().push(connection);
+            outcome
+        })
+        .await
+        .map_err(StorageError::unavailable)?
+    }
+
+    /// Waits until everything submitted has been committed, then stops the writer.
+    pub async fn close(&self) {
+        self.writer.close().await;
+    }
+}
+
+fn connect(path: &Path, writable: bool) -> Result<Connection, rusqlite::Error> {
+    let access = if writable {
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
+    } else {
+        OpenFlags::SQLITE_OPEN_READ_ONLY
+    };
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(connection)
+}
+
+fn thread_name(path: &Path) -> String {
+    let stem = path.file_stem().map_or_else(|| PathBuf::from("store"), PathBuf::from);
+    format!("{}-writer", stem.display())
+}
+
+/// The commit itself failed: nothing of the group was kept.
+pub(super) fn commit_failed(error: &rusqlite::Error) -> StorageError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => StorageError::Full,
+        _ => StorageError::unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sql, *};
+
+    fn count(connection: &Connection) -> Result<u32, StorageError> {
+        connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).map_err(sql)
+    }
+
+    async fn database(directory: &tempfile::TempDir) -> Database {
+        let database = Database::open(&directory.path().join("m.sqlite"), Schema::Messages, true).unwrap();
+        database.write(|c| c.execute_batch("CREATE TABLE t(x INTEGER PRIMARY KEY)").map_err(sql)).await.unwrap();
+        database
+    }
+
+    #[tokio::test]
+    async fn a_failing_write_undoes_only_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Arc::new(database(&directory).await);
+        let writes = (0..50).map(|i| {
+            let database = Arc::clone(&database);
+            tokio::spawn(async move {
+                database
+                    .write(move |c| {
+                        c.execute("INSERT INTO t VALUES (?1)", [i]).map_err(sql)?;
+                        if i % 2 == 0 { Ok(()) } else { Err(StorageError::unavailable("on purpose")) }
+                    })
+                    .await
+            })
+        });
+        for (i, write) in writes.collect::<Vec<_>>().into_iter().enumerate() {
+            assert_eq!(write.await.unwrap().is_ok(), i % 2 == 0);
+        }
+        assert_eq!(database.read(count).await.unwrap(), 25);
+    }
+
+    #[tokio::test]
+    async fn a_panicking_write_fails_alone_and_the_writer_lives_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = database(&directory).await;
+        let panicked: Result<(), _> = database.write(|_| panic!("on purpose")).await;
+        assert!(panicked.is_err());
+        database.write(|c| c.execute("INSERT INTO t VALUES (1)", []).map_err(sql)).await.unwrap();
+        assert_eq!(database.read(count).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn stores_that_are_not_ours_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.sqlite");
+        assert!(matches!(Database::open(&path, Schema::Messages, false), Err(OpenError::Missing)));
+
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE other(x)").unwrap();
+        assert!(matches!(Database::open(&path, Schema::Messages, true), Err(OpenError::Foreign)));
+
+        let path = directory.path().join("messages.sqlite");
+        Database::open(&path, Schema::Messages, true).unwrap().close().await;
+        assert!(matches!(Database::open(&path, Schema::Accounts, false), Err(OpenError::Foreign)));
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch(
+                "INSERT INTO refinery_schema_history SELECT 999, 'future', applied_on, checksum
+                 FROM refinery_schema_history WHERE version = 1",
+            )
+            .unwrap();
+        assert!(matches!(Database::open(&path, Schema::Messages, false), Err(OpenError::Newer)));
+    }
+}

@@ -1,0 +1,27 @@
+//! The embedded engine: SQLite, one file for accounts and keys, another for message queues.
+//!
+//! Each file has one writer thread that commits in groups and several readers ([`Database`]).
+
+mod accounts;
+mod database;
+mod keys;
+mod migrations;
+mod queue;
+mod sessions;
+mod writer;
+
+pub use accounts::SqliteAccounts;
+pub use database::{Database, OpenError, Schema};
+pub use keys::SqliteKeys;
+pub use queue::SqliteQueue;
+pub use sessions::SqliteSessions;
+
+use protocol::ambient::StorageError;
+
+/// Turns what SQLite says into what a service can act on.
+pub(crate) fn sql(error: rusqlite::Error) -> StorageError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => StorageError::Full,
+        _ => StorageError::unavailable(error),
+    }
+}

@@ -1,0 +1,56 @@
+//! The embedded engine's queue against the contract, and what its file shows.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use messages::{Append, Batch, Position, QueueStore};
+use protocol::{
+    Aci, DeviceAddress, DeviceId,
+    ambient::{SeededEntropy, StorageError},
+};
+use store::sqlite::{Database, Schema, SqliteQueue};
+use tempfile::TempDir;
+use vault::{Keyring, Vault};
+
+fn vault() -> Vault {
+    let entropy = Arc::new(SeededEntropy::new(1));
+    Vault::new(Keyring::generate(entropy.as_ref()), entropy)
+}
+
+fn queue(directory: &TempDir, vault: Vault) -> SqliteQueue {
+    let database = Database::open(&directory.path().join("messages.sqlite"), Schema::Messages, true);
+    SqliteQueue::new(Arc::new(database.unwrap()), vault)
+}
+
+#[tokio::test]
+async fn passes_the_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = vault();
+    store::contract::queue::run(|| {
+        let queue: Arc<dyn QueueStore> = Arc::new(queue(&directory, vault.clone()));
+        async { queue }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_moved_to_another_device_does_not_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let queue = queue(&directory, vault());
+    let [mine, other] = [1, 2].map(|id| DeviceAddress {
+        aci: Aci(uuid::Uuid::from_u128(1)),
+        device_id: DeviceId::try_from(id).unwrap(),
+    });
+    let append = Append { device: mine, position: Position(1), envelope: Bytes::from_static(b"in the clear") };
+    queue.apply(Batch { appends: vec![append], deletes: Vec::new() }).await.unwrap();
+
+    let file = directory.path().join("messages.sqlite");
+    rusqlite::Connection::open(&file).unwrap().execute("UPDATE messages_queue SET device = 2", []).unwrap();
+    let read = queue.read(other, Position(0), 10, 1000).await;
+    assert!(matches!(read, Err(StorageError::Corrupt { table: "messages_queue", column: "envelope", .. })));
+
+    for name in ["messages.sqlite", "messages.sqlite-wal"] {
+        let bytes = std::fs::read(directory.path().join(name)).unwrap();
+        assert!(!bytes.windows(12).any(|window| window == b"in the clear"), "{name} shows the envelope");
+    }
+}
