@@ -1,0 +1,198 @@
+//! Commits what is due: everything that has gathered, in one transaction.
+
+use std::{collections::VecDeque, time::Duration};
+
+use parking_lot::Mutex;
+use protocol::{DeviceAddress, ambient::StorageError};
+use tokio::{
+    sync::{Mutex as AsyncMutex, Notify, watch},
+    time::{Instant, sleep_until},
+};
+
+use super::{CommitFailure, Shared};
+use crate::store::{Append, Batch, Position};
+
+/// Envelopes committed together at most: bounds the latency of a commit and the size of the log it grows.
+const BATCH_MESSAGES_MAX: usize = 2048;
+
+/// Bytes committed together at most, give or take one envelope.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Deletions remembered while the store refuses them. Beyond it the rest is forgotten, which means that
+/// readers see those envelopes again: at least once is what they are promised.
+const DELETES_MAX: usize = 100_000;
+
+/// How long the committer leaves a store alone that has refused a deletion.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What the committer has been asked to do.
+#[derive(Default)]
+pub(super) struct Inbox {
+    work: Mutex<Work>,
+    wake: Notify,
+    /// Held while a batch is on its way to the disk.
+    committing: AsyncMutex<()>,
+    finished: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Work {
+    due: VecDeque<(DeviceAddress, Position)>,
+    /// In order of the time they are due: the grace is the same for all.
+    later: VecDeque<(Instant, DeviceAddress, Position)>,
+    deletes: Vec<(DeviceAddress, Position)>,
+    deletes_due: Option<Instant>,
+    closing: bool,
+}
+
+enum Next {
+    Commit(Vec<(DeviceAddress, Position)>, Vec<(DeviceAddress, Position)>),
+    Sleep(Option<Instant>),
+    Stop,
+}
+
+impl Inbox {
+    pub(super) fn append_now(&self, device: DeviceAddress, position: Position) {
+        self.work.lock().due.push_back((device, position));
+        self.wake.notify_one();
+    }
+
+    pub(super) fn append_by(&self, device: DeviceAddress, position: Position, due: Instant) {
+        let mut work = self.work.lock();
+        let first = work.later.is_empty();
+        work.later.push_back((due, device, position));
+        drop(work);
+        // Whoever came before has set the alarm already.
+        if first {
+            self.wake.notify_one();
+        }
+    }
+
+    pub(super) fn delete(&self, device: DeviceAddress, position: Position, linger: Duration) {
+        let mut work = self.work.lock();
+        if work.deletes.len() >= DELETES_MAX {
+            return;
+        }
+        work.deletes.push((device, position));
+        let first = work.deletes_due.is_none();
+        work.deletes_due.get_or_insert_with(|| Instant::now() + linger);
+        drop(work);
+        if first {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Waits until the batch that is on its way, if any, has arrived.
+    pub(super) async fn flushed(&self) {
+        drop(self.committing.lock().await);
+    }
+
+    pub(super) async fn close(&self) {
+        let mut finished = self.finished.subscribe();
+        self.work.lock().closing = true;
+        self.wake.notify_one();
+        // An error means that the committer is gone already.
+        let _ = finished.wait_for(|finished| *finished).await;
+    }
+
+    fn next(&self, now: Instant) -> Next {
+        let mut work = self.work.lock();
+        let closing = work.closing;
+        while work.later.front().is_some_and(|(due, ..)| closing || *due <= now) {
+            if let Some((_, device, position)) = work.later.pop_front() {
+                work.due.push_back((device, position));
+            }
+        }
+        let deletes_due = closing || work.deletes_due.is_some_and(|due| due <= now);
+        if !work.due.is_empty() || (deletes_due && !work.deletes.is_empty()) {
+            let count = work.due.len().min(BATCH_MESSAGES_MAX);
+            let appends = work.due.drain(..count).collect();
+            // Deletions that are waiting ride along for free.
+            work.deletes_due = None;
+            return Next::Commit(appends, std::mem::take(&mut work.deletes));
+        }
+        if closing {
+            return Next::Stop;
+        }
+        let alarm = work.later.front().map(|(due, ..)| *due);
+        Next::Sleep([alarm, work.deletes_due].into_iter().flatten().min())
+    }
+}
+
+/// Runs until the inbox is closed and empty.
+pub(super) async fn run(shared: &Shared) {
+    loop {
+        match shared.inbox.next(Instant::now()) {
+            Next::Commit(appends, deletes) => commit(shared, appends, deletes).await,
+            Next::Sleep(Some(alarm)) => {
+                tokio::select! {
+                    () = sleep_until(alarm) => {}
+                    () = shared.inbox.wake.notified() => {}
+                }
+            }
+            Next::Sleep(None) => shared.inbox.wake.notified().await,
+            Next::Stop => break,
+        }
+    }
+    shared.inbox.finished.send_replace(true);
+}
+
+async fn commit(
+    shared: &Shared,
+    appends: Vec<(DeviceAddress, Position)>,
+    deletes: Vec<(DeviceAddress, Position)>,
+) {
+    let _committing = shared.inbox.committing.lock().await;
+    let batch = Batch { appends: begin(shared, appends), deletes: deletes.clone() };
+    if batch.is_empty() {
+        return;
+    }
+    let committed: Vec<_> = batch.appends.iter().map(|append| (append.device, append.position)).collect();
+    let outcome = shared.store.apply(batch).await;
+    let failure = outcome.as_ref().err().map(|error| match error {
+        StorageError::Full => CommitFailure::Full,
+        StorageError::Unavailable(_) | StorageError::Corrupt { .. } => CommitFailure::Unavailable,
+    });
+    if let Err(error) = outcome {
+        tracing::error!(%error, messages = committed.len(), deletions = deletes.len(), "a commit of the queue failed");
+        for (device, position) in deletes {
+            shared.inbox.delete(device, position, RETRY_AFTER);
+        }
+    }
+    for (device, position) in committed {
+        end(shared, device, position, failure);
+    }
+}
+
+/// Collects the envelopes that are still waiting; those acknowledged meanwhile are gone.
+fn begin(shared: &Shared, due: Vec<(DeviceAddress, Position)>) -> Vec<Append> {
+    let mut appends = Vec::with_capacity(due.len());
+    let mut bytes = 0;
+    for (device, position) in due {
+        if bytes > BATCH_BYTES_MAX {
+            shared.inbox.append_now(device, position);
+            continue;
+        }
+        let envelope = shared.lock(device).get_mut(&device).and_then(|queue| queue.begin_commit(position));
+        if let Some(envelope) = envelope {
+            bytes += envelope.len();
+            appends.push(Append { device, position, envelope });
+        }
+    }
+    appends
+}
+
+fn end(shared: &Shared, device: DeviceAddress, position: Position, failure: Option<CommitFailure>) {
+    let mut devices = shared.lock(device);
+    let Some(queue) = devices.get_mut(&device) else { return };
+    let Some(done) = queue.end_commit(position, failure.is_none()) else { return };
+    if queue.is_idle() {
+        devices.remove(&device);
+    }
+    drop(devices);
+    shared.release(&done.entry);
+    if done.acknowledged && failure.is_none() {
+        shared.inbox.delete(device, position, shared.config.delete_linger);
+    }
+    done.entry.settle(failure.map_or(Ok(()), Err));
+}

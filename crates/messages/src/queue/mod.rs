@@ -1,0 +1,272 @@
+//! The queue: group commit, elision, and readers that need no copy of it.
+//!
+//! An envelope lives in memory from the moment it is accepted until it is committed or acknowledged,
+//! whichever is first. A connected reader takes it from there at once. If its acknowledgement comes before
+//! the commit, the append and its deletion cancel out and the pair never touches the disk (*elision*). To
+//! give a reader that chance, an envelope that a connected device can take waits a short grace before it is
+//! due for the [`committer`]; one for a device that is away is due at once.
+//!
+//! Everything that is due is committed together: one fsync pays for all.
+
+mod committer;
+mod device;
+mod subscription;
+
+use std::{
+    collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+use protocol::{
+    Aci, DeviceAddress,
+    ambient::{Clock, StorageError, Timestamp},
+};
+use tokio::{sync::oneshot, time::Instant};
+
+use crate::{
+    limits::EPHEMERAL_LIFETIME,
+    store::{Position, QueueStore},
+};
+
+use committer::Inbox;
+use device::{DeviceQueue, Entry};
+
+pub use subscription::{CloseReason, Delivery, Subscription};
+
+/// Number of locks the devices are spread over: enough that two cores rarely meet.
+const SHARDS: usize = 64;
+
+/// What an operator may want to change about the queue.
+#[derive(Clone, Debug)]
+pub struct QueueConfig {
+    /// How long an envelope that a connected device can take waits for the acknowledgement before it is
+    /// committed. Longer saves writes when readers are slow to answer, and makes their senders wait.
+    pub grace: Duration,
+    /// How long deletions wait for company. Longer saves commits; what is waiting at a crash is delivered again.
+    pub delete_linger: Duration,
+    /// Bytes of accepted envelopes that are neither committed nor acknowledged. Beyond it senders are told
+    /// to come back: the store is not keeping up.
+    pub pending_bytes_max: usize,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_millis(20),
+            delete_linger: Duration::from_millis(10),
+            pending_bytes_max: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// Why an envelope was not accepted. It may have reached a connected reader all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// Too much is waiting for the disk; try again in a moment.
+    #[error("too many messages are waiting to be stored")]
+    Overloaded,
+    /// The store refused.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// The queues of all devices.
+#[derive(Clone)]
+pub struct MessageQueue {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<dyn QueueStore>,
+    clock: Arc<dyn Clock>,
+    config: QueueConfig,
+    hasher: RandomState,
+    shards: Vec<Mutex<Shard>>,
+    inbox: Inbox,
+    /// The last position given out. Given out under the lock of the device's shard, so that whoever holds
+    /// it knows that every lower position of that device has been entered already.
+    last_position: AtomicU64,
+    pending_bytes: AtomicUsize,
+}
+
+type Shard = HashMap<DeviceAddress, DeviceQueue>;
+
+/// An accepted envelope's promise: resolves when it is durable or acknowledged.
+#[derive(Debug)]
+#[must_use = "an envelope counts as accepted only when this resolves to Ok"]
+pub struct Acceptance(oneshot::Receiver<Result<(), CommitFailure>>);
+
+/// A commit that failed, as told to each of the many that waited for it.
+#[derive(Clone, Copy, Debug)]
+enum CommitFailure {
+    Full,
+    Unavailable,
+}
+
+impl Acceptance {
+    /// Waits for the commit or the acknowledgement.
+    pub async fn settled(self) -> Result<(), QueueError> {
+        match self.0.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(CommitFailure::Full)) => Err(StorageError::Full.into()),
+            Ok(Err(CommitFailure::Unavailable)) => {
+                Err(StorageError::unavailable("the envelope was not committed").into())
+            }
+            Err(_) => Err(StorageError::unavailable("the queue has been closed").into()),
+        }
+    }
+}
+
+impl MessageQueue {
+    /// The queues kept in that store. [`run_committer`](Self::run_committer) must run for envelopes to be accepted.
+    pub async fn open(
+        store: Arc<dyn QueueStore>,
+        clock: Arc<dyn Clock>,
+        config: QueueConfig,
+    ) -> Result<Self, StorageError> {
+        let last_position = store.last_position().await?;
+        let shared = Shared {
+            store,
+            clock,
+            config,
+            hasher: RandomState::new(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            inbox: Inbox::default(),
+            last_position: AtomicU64::new(last_position.0),
+            pending_bytes: AtomicUsize::new(0),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Enters an envelope at the end of a device's queue. A connected device can take it at once.
+    pub fn append(&self, device: DeviceAddress, envelope: Bytes) -> Result<Acceptance, QueueError> {
+        self.shared.reserve(envelope.len())?;
+        let (accepted, acceptance) = oneshot::channel();
+        let mut shard = self.shared.lock(device);
+        let position = self.shared.next_position();
+        let queue = shard.entry(device).or_default();
+        queue.push(Entry::durable(position, envelope, accepted));
+        let connected = queue.wake();
+        drop(shard);
+        if connected {
+            self.shared.inbox.append_by(device, position, Instant::now() + self.shared.config.grace);
+        } else {
+            self.shared.inbox.append_now(device, position);
+        }
+        Ok(Acceptance(acceptance))
+    }
+
+    /// Enters an envelope for a device only if it is connected; it is never stored and may be dropped.
+    pub fn append_ephemeral(&self, device: DeviceAddress, envelope: Bytes) -> Result<(), QueueError> {
+        let mut shard = self.shared.lock(device);
+        let Some(queue) = shard.get_mut(&device).filter(|queue| queue.is_connected()) else { return Ok(()) };
+        self.shared.reserve(envelope.len())?;
+        let position = self.shared.next_position();
+        let entry = Entry::ephemeral(position, envelope, Instant::now() + EPHEMERAL_LIFETIME);
+        let crowded_out = queue.push_ephemeral(entry);
+        queue.wake();
+        drop(shard);
+        if let Some(entry) = crowded_out {
+            self.shared.release(&entry);
+        }
+        Ok(())
+    }
+
+    /// Makes the caller the one reader of a device's queue; a reader before it is closed as
+    /// [`CloseReason::ConnectedElsewhere`].
+    pub fn subscribe(&self, device: DeviceAddress) -> Subscription {
+        Subscription::open(Arc::clone(&self.shared), device)
+    }
+
+    /// Closes the readers of all of an account's devices.
+    pub fn disconnect(&self, aci: Aci, reason: CloseReason) {
+        for shard in &self.shared.shards {
+            for (_, queue) in shard.lock().iter().filter(|(device, _)| device.aci == aci) {
+                queue.close(reason);
+            }
+        }
+    }
+
+    /// Closes every reader.
+    pub fn disconnect_all(&self, reason: CloseReason) {
+        for shard in &self.shared.shards {
+            for queue in shard.lock().values() {
+                queue.close(reason);
+            }
+        }
+    }
+
+    /// Forgets everything queued for an account before that moment. What came later stays.
+    pub async fn clear(&self, aci: Aci, cutoff: Timestamp) -> Result<(), StorageError> {
+        let up_to = Position::before(cutoff);
+        let mut dropped = Vec::new();
+        for shard in &self.shared.shards {
+            for (_, queue) in shard.lock().iter_mut().filter(|(device, _)| device.aci == aci) {
+                dropped.extend(queue.drain_waiting(up_to));
+            }
+        }
+        // Their senders were promised nothing that the account's end or rebirth does not void.
+        for entry in dropped {
+            self.shared.release(&entry);
+            entry.settle(Ok(()));
+        }
+        // An envelope whose commit is under way ends up in the store before or after this; the committer
+        // is made to finish first.
+        self.shared.inbox.flushed().await;
+        self.shared.store.clear(aci, None, up_to).await
+    }
+
+    /// Commits what is due until [`close`](Self::close) is called; run it as a task.
+    pub async fn run_committer(&self) {
+        committer::run(&self.shared).await;
+    }
+
+    /// Commits everything that is waiting and ends the committer.
+    pub async fn close(&self) {
+        self.shared.inbox.close().await;
+    }
+}
+
+impl Shared {
+    fn lock(&self, device: DeviceAddress) -> MutexGuard<'_, Shard> {
+        let hash = self.hasher.hash_one(device);
+        self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or(0)].lock()
+    }
+
+    /// To be called under the lock of the device's shard.
+    fn next_position(&self) -> Position {
+        let Position(now) = Position::at(self.clock.now());
+        let mut last = self.last_position.load(Ordering::Relaxed);
+        loop {
+            let next = now.max(last + 1);
+            match self.last_position.compare_exchange_weak(last, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Position(next),
+                Err(newer) => last = newer,
+            }
+        }
+    }
+
+    fn last_position(&self) -> Position {
+        Position(self.last_position.load(Ordering::Acquire))
+    }
+
+    fn reserve(&self, bytes: usize) -> Result<(), QueueError> {
+        let before = self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > self.config.pending_bytes_max {
+            self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(QueueError::Overloaded);
+        }
+        Ok(())
+    }
+
+    fn release(&self, entry: &Entry) {
+        self.pending_bytes.fetch_sub(entry.envelope.len(), Ordering::Relaxed);
+    }
+}

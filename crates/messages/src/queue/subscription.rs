@@ -1,0 +1,234 @@
+//! The one reader of a device's queue.
+//!
+//! A reader holds a cursor, not a copy. What has not been committed yet it takes from memory; the rest it
+//! reads from the store, page by page. The store is asked only when it may hold something that this reader
+//! has not had: at the beginning, and after a commit of something the reader had not taken.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use protocol::{DeviceAddress, ambient::StorageError};
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    Shared,
+    device::{Acknowledged, Entry},
+};
+use crate::{
+    limits::{PAGE_BYTES, PAGE_MESSAGES},
+    store::Position,
+};
+
+/// Why a reader was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Another connection of the same device has taken its place.
+    ConnectedElsewhere,
+    /// The device's credentials are no longer good.
+    CredentialsRevoked,
+    /// The server is stopping.
+    ShuttingDown,
+}
+
+/// An envelope handed to a reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// What to acknowledge it by.
+    pub position: Position,
+    /// The serialized envelope.
+    pub envelope: Bytes,
+    /// It is not stored anywhere and needs no acknowledgement.
+    pub ephemeral: bool,
+}
+
+/// Where a reader is told that there is something for it.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    notify: Notify,
+    /// The store may hold something the reader has not had. Changed under the lock of the device's shard.
+    backlog: AtomicBool,
+    closed: Mutex<Option<CloseReason>>,
+}
+
+impl Slot {
+    pub(super) fn wake(&self) {
+        self.notify.notify_one();
+    }
+
+    pub(super) fn note_backlog(&self) {
+        self.backlog.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+
+    /// The first reason stands.
+    pub(super) fn close(&self, reason: CloseReason) {
+        self.closed.lock().get_or_insert(reason);
+        self.notify.notify_one();
+    }
+}
+
+/// The reading end of a device's queue; there is one at a time. Dropping it gives the queue up.
+pub struct Subscription {
+    shared: Arc<Shared>,
+    device: DeviceAddress,
+    slot: Arc<Slot>,
+    cursor: Position,
+    /// The last position given out when this reader began: what is up to it was waiting already.
+    horizon: Position,
+}
+
+enum Source {
+    Memory(Vec<Delivery>),
+    /// What was in memory, and up to where memory and store together are complete.
+    Store { memory: Vec<Delivery>, complete_to: Position },
+}
+
+impl Subscription {
+    pub(super) fn open(shared: Arc<Shared>, device: DeviceAddress) -> Self {
+        let slot = Arc::new(Slot { backlog: AtomicBool::new(true), ..Slot::default() });
+        let mut devices = shared.lock(device);
+        devices.entry(device).or_default().attach(Arc::clone(&slot));
+        let horizon = shared.last_position();
+        drop(devices);
+        slot.wake();
+        Self { shared, device, slot, cursor: Position::default(), horizon }
+    }
+
+    /// Waits until there may be something new, or the reader has been closed.
+    pub async fn changed(&self) {
+        self.slot.notify.notified().await;
+    }
+
+    /// Why this reader was closed, if it was.
+    pub fn closed(&self) -> Option<CloseReason> {
+        *self.slot.closed.lock()
+    }
+
+    /// What was queued up to this position was waiting before this reader came.
+    pub fn horizon(&self) -> Position {
+        self.horizon
+    }
+
+    /// Up to `max` envelopes that this reader has not had, in order. Empty when there is nothing; then
+    /// [`changed`](Self::changed) tells when to ask again.
+    ///
+    /// Must not be cancelled: it moves the cursor only when it returns, but a wake-up may be lost.
+    pub async fn read(&mut self, max: usize) -> Result<Vec<Delivery>, StorageError> {
+        let max = max.min(PAGE_MESSAGES);
+        match self.source(max) {
+            Source::Memory(deliveries) => {
+                self.advance(deliveries.last().map(|delivery| delivery.position));
+                Ok(deliveries)
+            }
+            Source::Store { memory, complete_to } => {
+                match self.shared.store.read(self.device, self.cursor, max, PAGE_BYTES).await {
+                    Ok(page) => Ok(self.merge(memory, page, complete_to, max)),
+                    Err(error) => {
+                        self.slot.backlog.store(true, Ordering::Release);
+                        Err(error)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Settles an envelope for good: the device has it.
+    pub fn acknowledge(&self, position: Position) {
+        let mut devices = self.shared.lock(self.device);
+        let outcome = devices.get_mut(&self.device).map(|queue| queue.acknowledge(position));
+        drop(devices);
+        match outcome {
+            Some(Acknowledged::Elided(entry)) => self.settle(entry),
+            Some(Acknowledged::AfterCommit) => {}
+            Some(Acknowledged::NotHere) | None => {
+                self.shared.inbox.delete(self.device, position, self.shared.config.delete_linger);
+            }
+        }
+    }
+
+    fn source(&self, max: usize) -> Source {
+        let mut devices = self.shared.lock(self.device);
+        let queue = devices.entry(self.device).or_default();
+        let memory = queue.peek(self.cursor, max, Instant::now());
+        // Under the shard's lock every position of this device up to the last one given out has been
+        // entered: it is in memory, or it has been committed and the store will show it.
+        if self.slot.backlog.swap(false, Ordering::AcqRel) {
+            Source::Store { memory, complete_to: self.shared.last_position() }
+        } else {
+            Source::Memory(memory)
+        }
+    }
+
+    /// Joins what memory and store hold, in order, each position once (an envelope may have been committed
+    /// in between), and only as far as both are known to be complete.
+    fn merge(
+        &mut self,
+        memory: Vec<Delivery>,
+        page: crate::store::Page,
+        complete_to: Position,
+        max: usize,
+    ) -> Vec<Delivery> {
+        let last_read = page.envelopes.last().map(|stored| stored.position);
+        let complete_to = match last_read {
+            Some(last) if page.more => complete_to.min(last),
+            _ => complete_to,
+        };
+        let mut merged = BTreeMap::new();
+        for stored in page.envelopes {
+            let delivery =
+                Delivery { position: stored.position, envelope: stored.envelope, ephemeral: false };
+            merged.insert(delivery.position, delivery);
+        }
+        merged.extend(memory.into_iter().map(|delivery| (delivery.position, delivery)));
+        let known = merged.len();
+        let deliveries: Vec<_> =
+            merged.into_values().take_while(|delivery| delivery.position <= complete_to).take(max).collect();
+        if page.more || deliveries.len() < known {
+            self.slot.note_backlog();
+        }
+        self.advance(deliveries.last().map(|delivery| delivery.position));
+        deliveries
+    }
+
+    fn advance(&mut self, to: Option<Position>) {
+        let Some(to) = to else { return };
+        self.cursor = to;
+        let mut devices = self.shared.lock(self.device);
+        let done = devices.get_mut(&self.device).map(|queue| queue.mark_taken(&self.slot, to)).unwrap_or_default();
+        drop(devices);
+        for entry in done {
+            self.settle(entry);
+        }
+    }
+
+    fn settle(&self, entry: Entry) {
+        self.shared.release(&entry);
+        entry.settle(Ok(()));
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut devices = self.shared.lock(self.device);
+        let Some(queue) = devices.get_mut(&self.device) else { return };
+        let (due, dropped) = queue.detach(&self.slot);
+        if queue.is_idle() {
+            devices.remove(&self.device);
+        }
+        drop(devices);
+        // Nobody will acknowledge them soon: their grace is over.
+        for position in due {
+            self.shared.inbox.append_now(self.device, position);
+        }
+        for entry in dropped {
+            self.settle(entry);
+        }
+    }
+}
