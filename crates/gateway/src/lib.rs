@@ -1,1 +1,23 @@
-//! The one door: TLS, HTTP, websockets, limits, authentication, routes.
+//! The one door: TLS, HTTP/1.1 and 2, websockets, limits, who is calling, routes.
+//!
+//! Signal's API has three carriers on one port: REST over HTTPS, the same REST inside the frames of a
+//! websocket, and gRPC. All of them come in through [`door::Door`], run through the same router and call
+//! the same services; [`signal`] has a file per resource.
+
+pub mod caller;
+pub mod door;
+pub mod limits;
+pub mod listener;
+pub mod services;
+pub mod signal;
+pub mod tls;
+
+mod body;
+mod grpc;
+mod reply;
+mod socket;
+
+pub use door::Door;
+pub use limits::GatewayConfig;
+pub use listener::Listener;
+pub use services::Services;

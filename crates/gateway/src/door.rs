@@ -1,0 +1,143 @@
+//! The way every request takes, whatever carried it.
+
+use std::sync::Arc;
+
+use axum::{Router, body::Body, response::IntoResponse};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, uri::PathAndQuery};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
+
+use crate::{
+    caller::Origin,
+    limits::GatewayConfig,
+    reply::Refusal,
+    services::Services,
+    signal, socket,
+};
+
+/// The server's time on every answer, in milliseconds since the epoch. Clients take an answer without it
+/// for one that something in between has made up.
+pub(crate) const TIMESTAMP: HeaderName = HeaderName::from_static("x-signal-timestamp");
+
+/// Takes requests in. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Door(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    router: Router,
+    services: Services,
+    config: GatewayConfig,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+}
+
+impl Door {
+    /// A door to those services.
+    pub fn new(services: Services, config: GatewayConfig) -> Self {
+        Self(Arc::new(Inner {
+            router: signal::router(services.clone()),
+            services,
+            config,
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        }))
+    }
+
+    pub(crate) fn services(&self) -> &Services {
+        &self.0.services
+    }
+
+    pub(crate) fn config(&self) -> &GatewayConfig {
+        &self.0.config
+    }
+
+    /// Everything that must end before the process does: connections, sockets, requests under way.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.0.tasks
+    }
+
+    /// Fires when the server is to stop.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.0.stopping
+    }
+
+    /// Tells everything that is open to finish, and waits until it has.
+    pub async fn close(&self) {
+        self.0.stopping.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    /// Answers a request that came over HTTPS.
+    pub(crate) async fn handle(&self, mut request: Request<Body>, origin: Origin) -> Response<Body> {
+        ignore_trailing_slash(request.uri_mut());
+        request.extensions_mut().insert(origin);
+        let mut response = if let Some(kind) = socket::Kind::of_path(request.uri().path()) {
+            socket::upgrade(self, kind, request, origin).await
+        } else if request.method().is_safe() {
+            self.route(request, StatusCode::REQUEST_TIMEOUT).await
+        } else {
+            // A caller that hangs up must not cancel half a change.
+            let door = self.clone();
+            let answer = self.tasks().spawn(async move { door.route(request, StatusCode::REQUEST_TIMEOUT).await });
+            answer.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+        };
+        response.headers_mut().insert(TIMESTAMP, self.timestamp());
+        response
+    }
+
+    /// Answers a request that came in a frame of a websocket.
+    pub(crate) async fn handle_framed(&self, mut request: Request<Body>, origin: Origin) -> Response<Body> {
+        ignore_trailing_slash(request.uri_mut());
+        request.extensions_mut().insert(origin);
+        self.route(request, StatusCode::SERVICE_UNAVAILABLE).await
+    }
+
+    /// The present moment as the value of [`TIMESTAMP`].
+    pub(crate) fn timestamp(&self) -> HeaderValue {
+        HeaderValue::from(self.0.services.parts().clock.now().as_millis())
+    }
+
+    async fn route(&self, request: Request<Body>, too_late: StatusCode) -> Response<Body> {
+        let answer = self.0.router.clone().oneshot(request);
+        match tokio::time::timeout(self.0.config.request_timeout, answer).await {
+            Ok(Ok(response)) => response,
+            Err(_) => Refusal::bare(too_late).into_response(),
+        }
+    }
+}
+
+/// Clients write some paths with a slash at the end, and mean the same.
+fn ignore_trailing_slash(uri: &mut Uri) {
+    let Some(trimmed) = uri.path().strip_suffix('/').filter(|path| !path.is_empty()) else { return };
+    let path_and_query = match uri.query() {
+        Some(query) => format!("{trimmed}?{query}"),
+        None => trimmed.to_owned(),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(path_and_query).ok();
+    if let Ok(shorter) = Uri::from_parts(parts) {
+        *uri = shorter;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_trailing_slash_means_nothing() {
+        for (path, meant) in [
+            ("/", "/"),
+            ("/v1/websocket/", "/v1/websocket"),
+            ("/a/?b=/", "/a?b=/"),
+            ("/a", "/a"),
+            ("https://localhost/a/", "https://localhost/a"),
+        ] {
+            let mut uri: Uri = path.parse().unwrap();
+            ignore_trailing_slash(&mut uri);
+            assert_eq!(uri, meant, "{path}");
+        }
+    }
+}

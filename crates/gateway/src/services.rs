@@ -1,0 +1,72 @@
+//! What the handlers call.
+
+use std::sync::Arc;
+
+use auth::{AccountService, registration::RegistrationService, remote_config::RemoteConfig, verification::VerificationService};
+use axum::extract::FromRef;
+use keys::KeyService;
+use limits::RateLimits;
+use messages::MessageService;
+use protocol::ambient::Clock;
+
+/// Every service behind the door. A handler takes out the one it needs with `State<…>`.
+#[derive(Clone)]
+pub struct Services(Arc<Parts>);
+
+/// The parts of [`Services`].
+pub struct Parts {
+    /// Accounts and their settings.
+    pub accounts: AccountService,
+    /// Proving a phone number.
+    pub verification: Arc<VerificationService>,
+    /// Registering an account.
+    pub registration: Arc<RegistrationService>,
+    /// What clients are told to switch on or off.
+    pub remote_config: Arc<RemoteConfig>,
+    /// Pre-keys.
+    pub keys: KeyService,
+    /// Messages.
+    pub messages: MessageService,
+    /// Rate limits that belong to no service: those by network address.
+    pub limits: Arc<RateLimits>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Services {
+    /// Puts the services together.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Services {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Services").finish_non_exhaustive()
+    }
+}
+
+macro_rules! part {
+    ($($field:ident: $type:ty),* $(,)?) => {
+        $(impl FromRef<Services> for $type {
+            fn from_ref(services: &Services) -> Self {
+                services.0.$field.clone()
+            }
+        })*
+    };
+}
+
+part! {
+    accounts: AccountService,
+    verification: Arc<VerificationService>,
+    registration: Arc<RegistrationService>,
+    remote_config: Arc<RemoteConfig>,
+    keys: KeyService,
+    messages: MessageService,
+    limits: Arc<RateLimits>,
+    clock: Arc<dyn Clock>,
+}

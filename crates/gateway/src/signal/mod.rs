@@ -1,0 +1,32 @@
+//! Signal's API: REST, and gRPC beside it. One file per resource.
+//!
+//! A handler does four things: it takes its arguments out of the request, says who may call it, calls one
+//! service, and writes the answer down.
+
+mod keepalive;
+pub(crate) mod messages;
+
+use axum::{Router, extract::DefaultBodyLimit, response::IntoResponse};
+use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+
+use crate::{grpc, limits::BODY_MAX, services::Services};
+
+/// Every route of Signal's API.
+pub(crate) fn router(services: Services) -> Router {
+    Router::new()
+        .merge(keepalive::routes())
+        .merge(messages::routes())
+        // Handlers that take more, or less, say so themselves.
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(services.clone())
+        .merge(grpc::router(services))
+        .fallback(unknown)
+}
+
+/// A path or method that does not exist, in the language it was asked for in.
+async fn unknown(headers: HeaderMap) -> axum::response::Response {
+    let is_grpc = headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|content_type| content_type.as_bytes().starts_with(b"application/grpc"));
+    if is_grpc { grpc::unimplemented() } else { StatusCode::NOT_FOUND.into_response() }
+}
