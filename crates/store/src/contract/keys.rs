@@ -1,5 +1,7 @@
 //! What every [`KeyStore`] must do.
 
+#![expect(clippy::expect_used, reason = "a suite fails by panicking")]
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use keys::{DeviceKeys, KeyCounts, KeySlot, KeyStore, KeyUpload};

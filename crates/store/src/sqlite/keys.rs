@@ -1,4 +1,4 @@
-//! Pre-keys in SQLite: one row per key.
+//! Pre-keys in the embedded engine: one row per key.
 
 use std::sync::Arc;
 
