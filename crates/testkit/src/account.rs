@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     https::{Call, HttpVersion, Https},
+    outbox::Outbox,
     server::Server,
 };
 
@@ -48,6 +49,16 @@ impl Account {
 /// The `Authorization` header of that user and password.
 pub fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+/// Standard base64 with padding.
+pub fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// The bytes of standard base64, padded or not; none when it is not that.
+pub fn from_base64(text: &str) -> Vec<u8> {
+    STANDARD_NO_PAD.decode(text.trim_end_matches('=')).unwrap_or_default()
 }
 
 /// An identity key and what it has signed: a signed pre-key and a last-resort key. The Kyber key is random
@@ -138,14 +149,14 @@ pub fn registration_body(session_id: &str, aci: &KeySet, pni: &KeySet, ids: (u16
 }
 
 /// Goes through number verification and returns the verified session's id.
-pub async fn verify_number(server: &Server, https: &mut Https, number: &str) -> anyhow::Result<String> {
+pub async fn verify_number(outbox: &Outbox, https: &mut Https, number: &str) -> anyhow::Result<String> {
     let call = Call::post("/v1/verification/session").json(&json!({ "number": number }));
     let session = https.send(call).await?.success().context("new verification session")?.json()?;
     let id = session["id"].as_str().context("session without id")?.to_owned();
     let path = format!("/v1/verification/session/{id}/code");
     let call = Call::post(&path).json(&json!({ "transport": "sms", "client": "testkit" }));
     https.send(call).await?.success().context("asking for a code")?;
-    let code = server.outbox().code(number).await?;
+    let code = outbox.code(number).await?;
     let call = Call::put(&path).json(&json!({ "code": code }));
     let session = https.send(call).await?.success().context("submitting the code")?.json()?;
     ensure!(session["verified"] == true, "the code was not accepted");
@@ -154,12 +165,12 @@ pub async fn verify_number(server: &Server, https: &mut Https, number: &str) -> 
 
 /// Registers that number over an open connection.
 pub async fn register_over(
-    server: &Server,
+    outbox: &Outbox,
     https: &mut Https,
     number: &str,
     keys: (&KeySet, &KeySet),
 ) -> anyhow::Result<Account> {
-    let session_id = verify_number(server, https, number).await?;
+    let session_id = verify_number(outbox, https, number).await?;
     let (password, ids) = {
         let mut rng = rand::rng();
         let password: String = (0..PASSWORD_LEN).map(|_| char::from(rng.sample(Alphanumeric))).collect();
@@ -182,8 +193,17 @@ pub async fn register_over(
 
 /// Registers that number with keys of its own.
 pub async fn register(server: &Server, number: &str) -> anyhow::Result<Account> {
+    register_with(server, number, (&KeySet::generate(), &KeySet::generate())).await
+}
+
+/// Registers that number with these keys for its account identity and its phone-number identity.
+pub async fn register_with(
+    server: &Server,
+    number: &str,
+    keys: (&KeySet, &KeySet),
+) -> anyhow::Result<Account> {
     let mut https = Https::connect(server.target(), HttpVersion::Http1).await?;
-    register_over(server, &mut https, number, (&KeySet::generate(), &KeySet::generate())).await
+    register_over(server.outbox(), &mut https, number, keys).await
 }
 
 /// The phone number of the n-th test account.
@@ -209,7 +229,10 @@ pub async fn register_many(
             if n >= first + count {
                 return Ok(made);
             }
-            made.push((n, register_over(server, &mut https, &test_number(n), (&keys.0, &keys.1)).await?));
+            made.push((
+                n,
+                register_over(server.outbox(), &mut https, &test_number(n), (&keys.0, &keys.1)).await?,
+            ));
         }
     };
     let workers = futures_util::future::try_join_all((0..connections.max(1)).map(|_| worker())).await?;

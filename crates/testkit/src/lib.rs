@@ -6,7 +6,7 @@
 
 pub mod account;
 pub mod https;
-mod outbox;
+pub mod outbox;
 pub mod process;
 pub mod server;
 pub mod socket;
@@ -14,8 +14,9 @@ pub mod tls;
 pub mod websocket;
 pub mod wire;
 
-pub use account::{Account, KeySet, register, register_many};
+pub use account::{Account, KeySet, register, register_many, register_with};
 pub use https::{Answer, Call, HttpVersion, Https};
+pub use outbox::Outbox;
 pub use server::{Server, ServerOptions};
 pub use socket::{ChatSocket, Event, Refused};
 pub use tls::Target;

@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use anyhow::Context as _;
+use serde::Serialize;
 
 /// Memory of a process, in KiB.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Memory {
     /// Resident pages.
     pub rss_kib: u64,

@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -66,7 +67,7 @@ pub struct Server {
     child: Child,
     folder: TempDir,
     options: ServerOptions,
-    outbox: Outbox,
+    outbox: Arc<Outbox>,
     target: Target,
     ready_after: Duration,
 }
@@ -85,7 +86,7 @@ impl Server {
         }
         let (child, address, ready_after) = start(folder.path(), &options).await?;
         let target = Target::new(address, &ca_pem(&folder.path().join(DATA))?)?;
-        let outbox = Outbox::new(folder.path().join(DATA).join("outbox.jsonl"));
+        let outbox = Arc::new(Outbox::new(folder.path().join(DATA).join("outbox.jsonl")));
         Ok(Self { child, folder, options, outbox, target, ready_after })
     }
 
@@ -95,7 +96,7 @@ impl Server {
     }
 
     /// The verification codes it has handed out.
-    pub fn outbox(&self) -> &Outbox {
+    pub fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
     }
 

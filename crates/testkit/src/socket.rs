@@ -92,6 +92,7 @@ pub struct ChatSocket {
     next_id: u64,
     deliveries: VecDeque<Delivery>,
     queue_empty: bool,
+    close_code: Option<u16>,
 }
 
 impl ChatSocket {
@@ -142,6 +143,7 @@ impl ChatSocket {
             next_id: 0,
             deliveries: VecDeque::new(),
             queue_empty: false,
+            close_code: None,
         })
     }
 
@@ -282,7 +284,11 @@ impl ChatSocket {
                     }
                     return Ok(Step::SetAside);
                 }
-                Some(Event::Close(code, reason)) => return Ok(Step::Close(code, reason.to_owned())),
+                Some(Event::Close(code, reason)) => {
+                    let reason = reason.to_owned();
+                    self.close_code = Some(code);
+                    return Ok(Step::Close(code, reason));
+                }
                 None => poll_fn(|cx| self.poll_io(cx)).await?,
             }
         }
@@ -310,6 +316,22 @@ impl ChatSocket {
                 Step::Answer(..) | Step::SetAside => {}
             }
         }
+    }
+
+    /// Waits for the answer to any queued request: its id and the answer.
+    pub async fn any_answer(&mut self) -> anyhow::Result<(u64, SocketAnswer)> {
+        loop {
+            match self.step().await? {
+                Step::Answer(id, answer) => return Ok((id, answer)),
+                Step::Close(code, reason) => bail!("closed with {code} {reason:?}"),
+                Step::SetAside => {}
+            }
+        }
+    }
+
+    /// The code with which the server has closed, if it has.
+    pub fn close_code(&self) -> Option<u16> {
+        self.close_code
     }
 
     /// The next delivery; it is not acknowledged.
