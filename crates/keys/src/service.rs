@@ -53,6 +53,13 @@ impl KeyService {
         Self { store, owners, limit, tokens }
     }
 
+    /// A device as the owner of its keys under one of its account's identities. The identity must be known
+    /// to be the account's own; an account that is gone is [`KeyError::Unauthorized`].
+    pub async fn owner(&self, identity: ServiceId, device: DeviceId) -> Result<KeyOwner, KeyError> {
+        let owner = self.owners.owner(identity).await?.ok_or(KeyError::Unauthorized)?;
+        Ok(KeyOwner { identity, identity_key: owner.identity_key, device })
+    }
+
     /// Stores new keys of a device, all or none of them. Every signature is verified before.
     pub async fn upload(&self, owner: KeyOwner, keys: KeyUpload) -> Result<(), KeyError> {
         // Off the threads that serve sockets: verifying a full upload would hold all of them up.

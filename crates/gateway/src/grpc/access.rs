@@ -18,12 +18,17 @@ use crate::{
 
 /// Services for devices that say who they are, with every call.
 pub(crate) fn authenticated(routes: Routes, services: Services) -> Router {
-    routes.into_axum_router().layer(from_fn_with_state(services, require_device))
+    merge_ready(routes).route_layer(from_fn_with_state(services, require_device))
 }
 
 /// Services for callers that do not say who they are; one that does is refused.
 pub(crate) fn anonymous(routes: Routes) -> Router {
-    routes.into_axum_router().layer(from_fn(refuse_credentials))
+    merge_ready(routes).route_layer(from_fn(refuse_credentials))
+}
+
+/// Without the fallback that each set of routes brings: there is one for all of them.
+fn merge_ready(routes: Routes) -> Router {
+    routes.into_axum_router().reset_fallback()
 }
 
 /// The device that made a call to a service added with [`authenticated`].

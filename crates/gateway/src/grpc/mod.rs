@@ -8,7 +8,6 @@ pub(crate) mod error;
 
 /// The messages and service traits, compiled from `proto/`.
 #[expect(
-    missing_docs,
     unreachable_pub,
     unused_qualifications,
     clippy::pedantic,
@@ -37,14 +36,20 @@ use tonic::{Status, service::Routes};
 
 use crate::{limits::GRPC_MESSAGE_MAX, services::Services, signal};
 
-use chat::messages::messages_server::MessagesServer;
+use chat::{
+    keys::{keys_anonymous_server::KeysAnonymousServer, keys_server::KeysServer},
+    messages::messages_server::MessagesServer,
+};
 
 /// Every gRPC service.
 pub(crate) fn router(services: Services) -> Router {
-    let authenticated = Routes::new(
-        MessagesServer::new(signal::messages::grpc::Messages::new(&services)).max_decoding_message_size(GRPC_MESSAGE_MAX),
-    );
-    access::authenticated(authenticated, services)
+    let messages = MessagesServer::new(signal::messages::grpc::Messages::new(&services));
+    let keys = KeysServer::new(signal::keys::grpc::Keys::new(&services));
+    let keys_anonymous = KeysAnonymousServer::new(signal::keys::grpc::KeysAnonymous::new(&services));
+    let authenticated = Routes::new(messages.max_decoding_message_size(GRPC_MESSAGE_MAX))
+        .add_service(keys.max_decoding_message_size(GRPC_MESSAGE_MAX));
+    let anonymous = Routes::new(keys_anonymous.max_decoding_message_size(GRPC_MESSAGE_MAX));
+    access::authenticated(authenticated, services).merge(access::anonymous(anonymous))
 }
 
 /// The answer for a method that does not exist.

@@ -4,6 +4,7 @@
 //! service, and writes the answer down.
 
 mod keepalive;
+pub(crate) mod keys;
 pub(crate) mod messages;
 
 use axum::{Router, extract::DefaultBodyLimit, response::IntoResponse};
@@ -15,6 +16,7 @@ use crate::{grpc, limits::BODY_MAX, services::Services};
 pub(crate) fn router(services: Services) -> Router {
     Router::new()
         .merge(keepalive::routes())
+        .merge(keys::routes())
         .merge(messages::routes())
         // Handlers that take more, or less, say so themselves.
         .layer(DefaultBodyLimit::max(BODY_MAX))

@@ -1,0 +1,132 @@
+//! `/v2/keys`.
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, StatusCode};
+use keys::{DeviceSelector, KeyCounts, KeyError, KeyOwner, KeyService, KeyUpload, KeyUploadBody, Requester};
+use protocol::{AccessKey, DeviceAddress, IdentityKind, ServiceId, base64};
+use serde::{Deserialize, Serialize};
+
+use super::own_identity;
+use crate::{
+    body::JsonBody,
+    caller::{AuthenticatedDevice, MaybeAuthenticated},
+    reply::Refusal,
+};
+
+const ACCESS_KEY: &str = "unidentified-access-key";
+const GROUP_SEND_TOKEN: &str = "group-send-token";
+
+/// Which of the account's identities is meant; the account identity unless said otherwise.
+#[derive(Default, Deserialize)]
+pub(super) struct IdentityQuery {
+    identity: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Counts {
+    count: u32,
+    pq_count: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CheckRequest {
+    identity_type: String,
+    #[serde(with = "base64::padded")]
+    digest: Vec<u8>,
+}
+
+pub(super) async fn upload(
+    device: AuthenticatedDevice,
+    State(service): State<KeyService>,
+    Query(query): Query<IdentityQuery>,
+    JsonBody(body): JsonBody<KeyUploadBody>,
+) -> Result<StatusCode, Refusal> {
+    let owner = owner(&service, &device, query.identity.as_deref()).await?;
+    let keys = KeyUpload::try_from(body).map_err(refuse)?;
+    service.upload(owner, keys).await.map_err(refuse)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn counts(
+    device: AuthenticatedDevice,
+    State(service): State<KeyService>,
+    Query(query): Query<IdentityQuery>,
+) -> Result<Response, Refusal> {
+    let owner = owner(&service, &device, query.identity.as_deref()).await?;
+    let KeyCounts { ec, kem } = service.counts(owner).await.map_err(refuse)?;
+    Ok(Json(Counts { count: ec, pq_count: kem }).into_response())
+}
+
+pub(super) async fn check(
+    device: AuthenticatedDevice,
+    State(service): State<KeyService>,
+    JsonBody(body): JsonBody<CheckRequest>,
+) -> Result<StatusCode, Refusal> {
+    let digest = body.digest.as_slice().try_into().map_err(|_| Refusal::invalid("a digest has 32 bytes"))?;
+    let owner = owner(&service, &device, Some(&body.identity_type)).await?;
+    let same = service.check(owner, digest).await.map_err(refuse)?;
+    Ok(if same { StatusCode::OK } else { StatusCode::CONFLICT })
+}
+
+pub(super) async fn fetch(
+    MaybeAuthenticated(device): MaybeAuthenticated,
+    State(service): State<KeyService>,
+    Path((target, devices)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let target: ServiceId = target.parse().map_err(|_| Refusal::bare(StatusCode::NOT_FOUND))?;
+    let devices: DeviceSelector = devices.parse().map_err(|_| Refusal::invalid("not a device id"))?;
+    let requester = requester(device.map(|device| device.address()), &headers)?;
+    let bundles = service.fetch(&requester, target, devices).await.map_err(refuse)?;
+    Ok(Json(bundles).into_response())
+}
+
+async fn owner(
+    service: &KeyService,
+    AuthenticatedDevice(device): &AuthenticatedDevice,
+    identity: Option<&str>,
+) -> Result<KeyOwner, Refusal> {
+    let kind = match identity {
+        None => IdentityKind::Aci,
+        Some(text) if text.eq_ignore_ascii_case("aci") => IdentityKind::Aci,
+        Some(text) if text.eq_ignore_ascii_case("pni") => IdentityKind::Pni,
+        Some(_) => return Err(Refusal::new(StatusCode::BAD_REQUEST, "not an identity")),
+    };
+    let no_number = Refusal::new(StatusCode::BAD_REQUEST, "the account has no phone number");
+    let identity = own_identity(device, kind).ok_or(no_number)?;
+    service.owner(identity, device.device_id).await.map_err(refuse)
+}
+
+/// A credential that is there but cannot be read is as wrong as one that does not fit.
+fn requester(device: Option<DeviceAddress>, headers: &HeaderMap) -> Result<Requester, Refusal> {
+    let unreadable = || Refusal::bare(StatusCode::UNAUTHORIZED);
+    let bytes = |name| {
+        let value = headers.get(name).map(|value| value.to_str().ok().and_then(base64::decode_lenient));
+        value.map(|bytes| bytes.ok_or_else(unreadable)).transpose()
+    };
+    let access_key = bytes(ACCESS_KEY)?
+        .map(|bytes| AccessKey::try_from(&bytes[..]).map_err(|_| unreadable()))
+        .transpose()?;
+    Requester::from_credentials(device, access_key, bytes(GROUP_SEND_TOKEN)?).map_err(refuse)
+}
+
+fn refuse(error: KeyError) -> Refusal {
+    match error {
+        KeyError::InvalidKey => Refusal::invalid("a key is incomplete or out of range"),
+        KeyError::InvalidSignature => Refusal::invalid("a signature does not verify"),
+        KeyError::TooManyKeys => Refusal::invalid("too many one-time keys"),
+        KeyError::ContradictoryCredentials => {
+            Refusal::new(StatusCode::BAD_REQUEST, "credentials exclude each other")
+        }
+        KeyError::Unauthorized => Refusal::bare(StatusCode::UNAUTHORIZED),
+        KeyError::NotFound => Refusal::bare(StatusCode::NOT_FOUND),
+        KeyError::RateLimited(wait) => Refusal::rate_limited(wait),
+        KeyError::Storage(error) => error.into(),
+    }
+}
