@@ -183,7 +183,8 @@ pub(super) enum GuessDecision {
 }
 
 impl Session {
-    pub(super) fn new(number: PhoneNumber, policy: &VerificationPolicy, now: Timestamp) -> Self {
+    /// A session for that number, in which nothing has happened yet.
+    pub fn new(number: PhoneNumber, policy: &VerificationPolicy, now: Timestamp) -> Self {
         Self {
             number,
             captcha_outstanding: policy.ask_for_captcha,

@@ -1,4 +1,6 @@
 //! What every engine must do alike: one suite per trait, run against each engine by this crate's tests.
 
+pub mod accounts;
 pub mod keys;
 pub mod queue;
+pub mod sessions;

@@ -1,4 +1,4 @@
-//! Verification sessions in SQLite.
+//! Verification sessions in `SQLite`.
 
 use std::{fmt, sync::Arc};
 
@@ -59,7 +59,9 @@ impl SessionStore for SqliteSessions {
         self.database
             .write(move |connection| {
                 connection
-                    .prepare_cached("INSERT INTO auth_sessions (id_index, version, expires, data) VALUES (?1, 0, ?2, ?3)")
+                    .prepare_cached(
+                        "INSERT INTO auth_sessions (id_index, version, expires, data) VALUES (?1, 0, ?2, ?3)",
+                    )
                     .and_then(|mut statement| statement.execute(params![index, expires, sealed]))
                     .map(drop)
                     .map_err(sql)
@@ -73,9 +75,12 @@ impl SessionStore for SqliteSessions {
             .database
             .read(move |connection| {
                 connection
-                    .prepare_cached("SELECT version, data FROM auth_sessions WHERE id_index = ?1 AND expires > ?2")
+                    .prepare_cached(
+                        "SELECT version, data FROM auth_sessions WHERE id_index = ?1 AND expires > ?2",
+                    )
                     .and_then(|mut statement| {
-                        let row = statement.query_row(params![index, millis(now)], |row| Ok((row.get(0)?, row.get(1)?)));
+                        let row = statement
+                            .query_row(params![index, millis(now)], |row| Ok((row.get(0)?, row.get(1)?)));
                         row.optional()
                     })
                     .map_err(sql)

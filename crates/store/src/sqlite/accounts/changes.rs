@@ -36,9 +36,17 @@ pub(super) fn change(
     Ok(ChangeOutcome::Done)
 }
 
-fn change_account(at: &AccountRow<'_>, vault: &Vault, aci: Aci, change: AccountChange) -> Result<(), StorageError> {
+fn change_account(
+    at: &AccountRow<'_>,
+    vault: &Vault,
+    aci: Aci,
+    change: AccountChange,
+) -> Result<(), StorageError> {
     if let Change::Set(lock) = change.registration_lock {
-        at.set("UPDATE auth_accounts SET registration_lock = ?2 WHERE id = ?1", lock.map(|hash| hash.to_bytes()))?;
+        at.set(
+            "UPDATE auth_accounts SET registration_lock = ?2 WHERE id = ?1",
+            lock.map(|hash| hash.to_bytes()),
+        )?;
         // A registration that was checked against the former lock must be checked again.
         at.set("UPDATE auth_accounts SET version = version + ?2 WHERE id = ?1", 1)?;
     }
@@ -51,16 +59,26 @@ fn change_account(at: &AccountRow<'_>, vault: &Vault, aci: Aci, change: AccountC
         at.set("UPDATE auth_accounts SET discoverable = ?2 WHERE id = ?1", discoverable)?;
     }
     if let Change::Set(password) = change.recovery_password {
-        at.set("UPDATE auth_accounts SET recovery_password = ?2 WHERE id = ?1", SaltedHash::to_bytes(&password))?;
+        at.set(
+            "UPDATE auth_accounts SET recovery_password = ?2 WHERE id = ?1",
+            SaltedHash::to_bytes(&password),
+        )?;
         at.connection
-            .prepare_cached("UPDATE auth_numbers SET recovery_password = ?2 WHERE aci = ?1 AND deleted_at IS NULL")
+            .prepare_cached(
+                "UPDATE auth_numbers SET recovery_password = ?2 WHERE aci = ?1 AND deleted_at IS NULL",
+            )
             .and_then(|mut statement| statement.execute(params![aci.0.as_bytes(), password.to_bytes()]))
             .map_err(sql)?;
     }
     Ok(())
 }
 
-fn change_device(at: &DeviceRow<'_>, vault: &Vault, aci: Aci, change: DeviceChange) -> Result<(), StorageError> {
+fn change_device(
+    at: &DeviceRow<'_>,
+    vault: &Vault,
+    aci: Aci,
+    change: DeviceChange,
+) -> Result<(), StorageError> {
     if let Change::Set(name) = change.name {
         let name = name.as_ref().map(DeviceName::as_bytes);
         at.set("UPDATE auth_devices SET name = ?3 WHERE account = ?1 AND device = ?2", name)?;

@@ -1,6 +1,7 @@
-//! Accounts, devices and phone numbers in SQLite.
+//! Accounts, devices and phone numbers in `SQLite`.
 
 mod changes;
+mod owner;
 mod registration;
 mod roster;
 mod rows;
@@ -15,8 +16,8 @@ use auth::{
     revocation::QueueClear,
     secrets::SaltedHash,
     store::{
-        AccountChange, AccountStore, ChangeOutcome, DeviceChange, NewRegistration, NumberRecord, RegisterOutcome,
-        SignIn,
+        AccountChange, AccountStore, ChangeOutcome, DeviceChange, NewRegistration, NumberRecord,
+        RegisterOutcome, SignIn,
     },
 };
 use protocol::{
@@ -62,7 +63,8 @@ impl SqliteAccounts {
         &self,
         write: impl FnOnce(&Connection, &Vault) -> Result<(T, Vec<ServiceId>), StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let (database, vault, rosters) = (Arc::clone(&self.database), self.vault.clone(), Arc::clone(&self.rosters));
+        let (database, vault, rosters) =
+            (Arc::clone(&self.database), self.vault.clone(), Arc::clone(&self.rosters));
         let task = tokio::spawn(async move {
             match database.write(move |connection| write(connection, &vault)).await {
                 Ok((outcome, changed)) => {
@@ -111,7 +113,7 @@ impl AccountStore for SqliteAccounts {
 
     async fn register(&self, new: NewRegistration) -> Result<RegisterOutcome, StorageError> {
         self.write_and_forget(move |connection, vault| {
-            let outcome = registration::register(connection, vault, new)?;
+            let outcome = registration::register(connection, vault, &new)?;
             let changed = match &outcome {
                 RegisterOutcome::Registered { account, .. } => identities(account),
                 RegisterOutcome::Outdated => Vec::new(),
@@ -130,7 +132,9 @@ impl AccountStore for SqliteAccounts {
         self.database
             .write(move |connection| {
                 connection
-                    .prepare_cached("UPDATE auth_numbers SET recovery_password = NULL WHERE number_index = ?1")
+                    .prepare_cached(
+                        "UPDATE auth_numbers SET recovery_password = NULL WHERE number_index = ?1",
+                    )
                     .and_then(|mut statement| statement.execute([index]))
                     .map(drop)
                     .map_err(sql)
@@ -146,7 +150,9 @@ impl AccountStore for SqliteAccounts {
     ) -> Result<ChangeOutcome, StorageError> {
         let vault = self.vault.clone();
         self.database
-            .write(move |connection| changes::change(connection, &vault, device, account_change, device_change))
+            .write(move |connection| {
+                changes::change(connection, &vault, device, account_change, device_change)
+            })
             .await
     }
 
@@ -217,7 +223,12 @@ fn sign_in(connection: &Connection, device: DeviceAddress) -> Result<Option<Sign
     }))
 }
 
-fn lock(connection: &Connection, aci: Aci, at: AccountVersion, keep_recovery: bool) -> Result<(), StorageError> {
+fn lock(
+    connection: &Connection,
+    aci: Aci,
+    at: AccountVersion,
+    keep_recovery: bool,
+) -> Result<(), StorageError> {
     let bumped = connection
         .prepare_cached("UPDATE auth_accounts SET version = version + 1 WHERE aci = ?1 AND version = ?2")
         .and_then(|mut statement| statement.execute(params![aci.0.as_bytes(), integer(at.0)]))
@@ -233,7 +244,9 @@ fn lock(connection: &Connection, aci: Aci, at: AccountVersion, keep_recovery: bo
         .map_err(sql)?;
     if !keep_recovery {
         connection
-            .prepare_cached("UPDATE auth_numbers SET recovery_password = NULL WHERE aci = ?1 AND deleted_at IS NULL")
+            .prepare_cached(
+                "UPDATE auth_numbers SET recovery_password = NULL WHERE aci = ?1 AND deleted_at IS NULL",
+            )
             .and_then(|mut statement| statement.execute([aci.0.as_bytes()]))
             .map_err(sql)?;
     }

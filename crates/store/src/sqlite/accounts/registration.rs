@@ -1,5 +1,8 @@
 //! Accounts coming and going: each of these is one transaction.
 
+use std::iter;
+
+use ::keys::{KeySlot, KeyUpload};
 use auth::{
     Account,
     account::{AccountVersion, NumberIdentity},
@@ -16,7 +19,7 @@ use uuid::Uuid;
 use vault::Vault;
 
 use super::{
-    super::sql,
+    super::{keys, sql},
     rows::{self, Columns, integer},
 };
 
@@ -36,7 +39,11 @@ pub(super) fn number_index(vault: &Vault, number: &PhoneNumber) -> [u8; 32] {
 }
 
 /// What is known of a number.
-pub(super) fn number(connection: &Connection, vault: &Vault, index: &[u8; 32]) -> Result<NumberRecord, StorageError> {
+pub(super) fn number(
+    connection: &Connection,
+    vault: &Vault,
+    index: &[u8; 32],
+) -> Result<NumberRecord, StorageError> {
     let Some(number) = find_number(connection, index)? else { return Ok(NumberRecord::default()) };
     Ok(NumberRecord {
         account: holder(connection, vault, &number)?,
@@ -48,7 +55,7 @@ pub(super) fn number(connection: &Connection, vault: &Vault, index: &[u8; 32]) -
 pub(super) fn register(
     connection: &Connection,
     vault: &Vault,
-    registration: NewRegistration,
+    registration: &NewRegistration,
 ) -> Result<RegisterOutcome, StorageError> {
     let index = number_index(vault, &registration.number);
     let number = find_number(connection, &index)?;
@@ -56,7 +63,7 @@ pub(super) fn register(
     if registration.replaces != replaced.as_ref().map(|account| (account.aci, account.version)) {
         return Ok(RegisterOutcome::Outdated);
     }
-    let account = new_account(&registration, number.as_ref(), replaced.as_ref());
+    let account = new_account(registration, number.as_ref(), replaced.as_ref());
     if let Some(replaced) = &replaced {
         remove_devices(connection, replaced)?;
         record_queue_clear(connection, QueueClear { aci: replaced.aci, cutoff: registration.at })?;
@@ -64,7 +71,7 @@ pub(super) fn register(
     let row = rows::write_account(connection, vault, &account, registration.recovery_password.as_ref())?;
     rows::insert_device(connection, vault, row, account.aci, &registration.device)?;
     write_number(connection, &index, &account, registration.recovery_password.as_ref())?;
-    write_keys(connection, &account, &registration)?;
+    write_keys(connection, &account, registration)?;
     Ok(RegisterOutcome::Registered { account: Box::new(account), replaced: replaced.map(Box::new) })
 }
 
@@ -110,7 +117,9 @@ pub(super) fn queue_clears(connection: &Connection, limit: usize) -> Result<Vec<
 
 fn find_number(connection: &Connection, index: &[u8; 32]) -> Result<Option<Number>, StorageError> {
     let mut statement = connection
-        .prepare_cached("SELECT pni, aci, deleted_at, recovery_password FROM auth_numbers WHERE number_index = ?1")
+        .prepare_cached(
+            "SELECT pni, aci, deleted_at, recovery_password FROM auth_numbers WHERE number_index = ?1",
+        )
         .map_err(sql)?;
     let mut rows = statement.query([index]).map_err(sql)?;
     let Some(row) = rows.next().map_err(sql)? else { return Ok(None) };
@@ -134,7 +143,11 @@ fn holder(connection: &Connection, vault: &Vault, number: &Number) -> Result<Opt
     }
 }
 
-fn new_account(registration: &NewRegistration, number: Option<&Number>, replaced: Option<&Account>) -> Account {
+fn new_account(
+    registration: &NewRegistration,
+    number: Option<&Number>,
+    replaced: Option<&Account>,
+) -> Account {
     let taken_up = number
         .filter(|number| number.deleted_at.is_some_and(|at| at >= registration.reuse_deleted_since))
         .and_then(|number| number.aci);
@@ -161,19 +174,36 @@ fn new_account(registration: &NewRegistration, number: Option<&Number>, replaced
 /// Removes every device of an account with all its keys.
 fn remove_devices(connection: &Connection, account: &Account) -> Result<(), StorageError> {
     connection
-        .prepare_cached("DELETE FROM auth_devices WHERE account = (SELECT id FROM auth_accounts WHERE aci = ?1)")
+        .prepare_cached(
+            "DELETE FROM auth_devices WHERE account = (SELECT id FROM auth_accounts WHERE aci = ?1)",
+        )
         .and_then(|mut statement| statement.execute([account.aci.0.as_bytes()]))
         .map_err(sql)?;
-    let _ = account.pni();
+    identities(account).try_for_each(|identity| keys::remove(connection, identity, None))
+}
+
+/// Writes the keys with which both identities of a new primary begin.
+fn write_keys(
+    connection: &Connection,
+    account: &Account,
+    registration: &NewRegistration,
+) -> Result<(), StorageError> {
+    for (identity, new) in identities(account).zip([&registration.aci_keys, &registration.pni_keys]) {
+        // A number may have left its identity with keys of an account that was not this one.
+        keys::remove(connection, identity, None)?;
+        let upload = KeyUpload {
+            signed: Some(new.signed_pre_key.clone()),
+            last_resort: Some(new.last_resort_pre_key.clone()),
+            ..KeyUpload::default()
+        };
+        keys::put(connection, KeySlot { identity, device: registration.device.id }, &upload)?;
+    }
     Ok(())
 }
 
-fn write_keys(
-    _connection: &Connection,
-    _account: &Account,
-    _registration: &NewRegistration,
-) -> Result<(), StorageError> {
-    Ok(())
+/// What the keys of an account are filed under: its ACI, then its PNI.
+fn identities(account: &Account) -> impl Iterator<Item = Uuid> {
+    iter::once(account.aci.0).chain(account.pni().map(|pni| pni.0))
 }
 
 fn write_number(

@@ -29,7 +29,11 @@ pub(super) struct Found {
 }
 
 /// Reads an account with its devices.
-pub(super) fn account(connection: &Connection, vault: &Vault, id: ServiceId) -> Result<Option<Found>, StorageError> {
+pub(super) fn account(
+    connection: &Connection,
+    vault: &Vault,
+    id: ServiceId,
+) -> Result<Option<Found>, StorageError> {
     let query = match id {
         ServiceId::Aci(_) => concat!(account_columns!(), "WHERE aci = ?1"),
         ServiceId::Pni(_) => concat!(account_columns!(), "WHERE pni = ?1"),
@@ -60,7 +64,8 @@ pub(super) fn write_account(
 ) -> Result<i64, StorageError> {
     let aci = account.aci.0.as_bytes();
     let number = account.number.as_ref();
-    let sealed_number = number.map(|n| vault.seal(Place { column: NUMBER, row: aci }, n.number.as_str().as_bytes()));
+    let sealed_number =
+        number.map(|n| vault.seal(Place { column: NUMBER, row: aci }, n.number.as_str().as_bytes()));
     connection
         .prepare_cached(
             "INSERT INTO auth_accounts (aci, version, identity_key, pni, pni_identity_key, number, access_key,
@@ -170,7 +175,8 @@ fn read_account(row: &Row<'_>, vault: &Vault) -> Result<(i64, Account), StorageE
         Some(number) => Some(NumberIdentity {
             number,
             pni: Pni(at.read("pni", |bytes: Vec<u8>| Uuid::from_slice(&bytes).ok())?),
-            identity_key: at.read("pni_identity_key", |bytes: Vec<u8>| EcPublicKey::try_from(&bytes[..]).ok())?,
+            identity_key: at
+                .read("pni_identity_key", |bytes: Vec<u8>| EcPublicKey::try_from(&bytes[..]).ok())?,
         }),
     };
     let access_key = at.maybe("access_key", |sealed: Vec<u8>| {
@@ -180,7 +186,10 @@ fn read_account(row: &Row<'_>, vault: &Vault) -> Result<(i64, Account), StorageE
         aci,
         identity_key: at.read("identity_key", |bytes: Vec<u8>| EcPublicKey::try_from(&bytes[..]).ok())?,
         number,
-        unidentified_access: UnidentifiedAccess { key: access_key, unrestricted: at.read("unrestricted_access", Some)? },
+        unidentified_access: UnidentifiedAccess {
+            key: access_key,
+            unrestricted: at.read("unrestricted_access", Some)?,
+        },
         discoverable: at.read("discoverable", Some)?,
         registration_lock: at.maybe("registration_lock", |bytes: Vec<u8>| SaltedHash::from_bytes(&bytes))?,
         devices: Vec::new(),
@@ -189,7 +198,12 @@ fn read_account(row: &Row<'_>, vault: &Vault) -> Result<(i64, Account), StorageE
     Ok((id, account))
 }
 
-fn devices(connection: &Connection, vault: &Vault, account: i64, aci: Aci) -> Result<Vec<Device>, StorageError> {
+fn devices(
+    connection: &Connection,
+    vault: &Vault,
+    account: i64,
+    aci: Aci,
+) -> Result<Vec<Device>, StorageError> {
     let mut statement = connection
         .prepare_cached(
             "SELECT device, credential, locked, registration_id, pni_registration_id, name, fetches_messages,
@@ -275,7 +289,7 @@ impl Columns<'_> {
     }
 }
 
-/// SQLite's integers are signed; times and versions stay far below where that matters.
+/// The engine's integers are signed; times and versions stay far below where that matters.
 pub(super) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
