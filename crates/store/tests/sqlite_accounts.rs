@@ -35,6 +35,8 @@ fn stores(directory: &Path, vault: &Vault) -> Stores {
 
 /// Everything the engine wrote, in one piece.
 fn bytes_on_disk(directory: &Path) -> Vec<u8> {
+    // While it is open, the engine that the suite let go does not remove files that are being read here.
+    let _open = database(directory);
     fs::read_dir(directory).unwrap().flat_map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect()
 }
 
