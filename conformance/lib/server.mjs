@@ -1,0 +1,176 @@
+// The server under test: a real process with a data folder of its own.
+
+import { execFile, spawn } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import readline from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { Outbox } from './outbox.mjs';
+
+const READY_WITHIN_MS = 30_000;
+const STOPPED_WITHIN_MS = 15_000;
+const LOG_TAIL_BYTES = 4_000;
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Limits so wide that no test meets one it did not ask for. */
+const WIDE = { size: 1_000_000_000, interval_ms: 1 };
+const LIMIT_NAMES = [
+  'registration',
+  'verification_session',
+  'verification_code_send',
+  'verification_code_check',
+  'verification_captcha',
+  'prekeys',
+  'messages',
+  'inbound_message_bytes',
+  'check_account_existence',
+  'pin',
+];
+
+/** The program to test: the `HELIOGRAPH_SERVER` variable, or the release build of this working copy. */
+export function serverBinary() {
+  return path.resolve(process.env.HELIOGRAPH_SERVER || path.join(ROOT, 'target/release/heliograph'));
+}
+
+/** A server process that can be stopped or killed and run again on the same data. */
+export class Server {
+  #child = null;
+  #guard = null;
+  #exit = null;
+
+  /** Prepares a fresh folder. `limits` overrides the wide limits of tests by name: `{ size, interval_ms }`, or `null` for the server's own. */
+  constructor({ binary = serverBinary(), limits = {} } = {}) {
+    this.binary = binary;
+    this.home = fs.mkdtempSync(path.join(os.tmpdir(), 'heliograph-conformance-'));
+    this.data = path.join(this.home, 'data');
+    this.logFile = path.join(this.home, 'server.log');
+    this.configFile = path.join(this.home, 'config.toml');
+    this.outbox = new Outbox(path.join(this.data, 'outbox.jsonl'));
+    fs.writeFileSync(this.configFile, configToml(limits));
+  }
+
+  /** A server on a fresh data folder, accepting connections. */
+  static async start(options) {
+    const server = new Server(options);
+    try {
+      await server.start();
+      return server;
+    } catch (error) {
+      await server.dispose();
+      throw error;
+    }
+  }
+
+  /** First start: makes the data folder and learns the certificate to trust. */
+  async start() {
+    await this.run();
+    this.caPem = (await this.clientConfig()).ca_pem;
+  }
+
+  /** Runs the program on the data folder, on a port of its choice. */
+  async run() {
+    const log = fs.openSync(this.logFile, 'a');
+    const args = ['serve', '--dev', '--data', this.data, '--config', this.configFile, '--listen', '127.0.0.1:0'];
+    const child = spawn(this.binary, args, { stdio: ['ignore', 'pipe', log] });
+    fs.closeSync(log);
+    this.#child = child;
+    this.#exit = new Promise((resolve) => {
+      child.on('error', (error) => resolve({ error }));
+      child.on('exit', (code, signal) => resolve({ code, signal }));
+    });
+    if (child.pid !== undefined) {
+      this.#guard = guard(child.pid);
+      child.on('exit', () => this.#guard.kill('SIGKILL'));
+    }
+    this.url = await this.#ready(child);
+    this.port = Number(new URL(this.url).port);
+  }
+
+  async #ready(child) {
+    const lines = readline.createInterface({ input: child.stdout });
+    const timer = setTimeout(() => child.kill('SIGKILL'), READY_WITHIN_MS);
+    try {
+      for await (const line of lines) {
+        const ready = /^ready (https:\/\/\S+)$/.exec(line);
+        if (ready) return ready[1];
+      }
+    } finally {
+      clearTimeout(timer);
+      child.stdout.resume();
+    }
+    const { error } = await this.#exit;
+    throw new Error(`the server did not get ready: ${error?.message ?? this.logTail()}`);
+  }
+
+  /** What `heliograph client-config` prints for this data folder. */
+  async clientConfig() {
+    const { stdout } = await promisify(execFile)(this.binary, ['client-config', '--data', this.data]);
+    return JSON.parse(stdout);
+  }
+
+  get pid() {
+    return this.#child?.pid;
+  }
+
+  /** Asks the process to stop, as a service manager does; resolves with `{ code, signal }`. */
+  async stop() {
+    return this.#end('SIGTERM');
+  }
+
+  /** Kills the process without a word, as a power cut does. */
+  async kill() {
+    return this.#end('SIGKILL');
+  }
+
+  async #end(signal) {
+    if (!this.#child) return { code: null, signal: null };
+    this.#child.kill(signal);
+    const timer = setTimeout(() => this.#child?.kill('SIGKILL'), STOPPED_WITHIN_MS);
+    const exit = await this.#exit;
+    clearTimeout(timer);
+    this.#child = null;
+    return exit;
+  }
+
+  /** Ends the process, if it runs, and removes its folder. */
+  async dispose() {
+    await this.kill();
+    if (process.env.HELIOGRAPH_KEEP) console.error(`kept: ${this.home}`);
+    else fs.rmSync(this.home, { recursive: true, force: true });
+  }
+
+  /** Whether the process has not ended by itself. */
+  get running() {
+    return this.#child !== null && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** The end of the server's log. */
+  logTail() {
+    const log = fs.existsSync(this.logFile) ? fs.readFileSync(this.logFile, 'utf8') : '';
+    return log.slice(-LOG_TAIL_BYTES) || 'its log is empty';
+  }
+}
+
+/**
+ * A second process that ends the server when this one is gone, however it went: the pipe between them closes, `read`
+ * returns, the server is killed. In its own session, so that a Ctrl-C meant for the tests does not end it first.
+ */
+function guard(pid) {
+  const script = 'read -r _; kill -9 "$0" 2>/dev/null';
+  const child = spawn('/bin/sh', ['-c', script, String(pid)], { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
+  child.on('error', () => {});
+  child.stdin.on('error', () => {});
+  child.stdin.unref?.();
+  child.unref();
+  return child;
+}
+
+function configToml(overrides) {
+  const sections = LIMIT_NAMES.map((name) => [name, name in overrides ? overrides[name] : WIDE]);
+  return sections
+    .filter(([, limit]) => limit !== null)
+    .map(([name, { size, interval_ms }]) => `[limits.${name}]\nsize = ${size}\ninterval_ms = ${interval_ms}\n`)
+    .join('\n');
+}
