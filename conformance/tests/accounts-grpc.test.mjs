@@ -1,0 +1,66 @@
+// The library's typed account calls, which exist as gRPC only.
+
+import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
+import { test } from 'node:test';
+import { SvrKey } from '@signalapp/libsignal-client/dist/AccountKeys.js';
+import { reregister, verifiedSession } from '../lib/account.mjs';
+import { CARRIERS } from '../lib/client.mjs';
+import { closedFor, failsWith } from '../lib/expect.mjs';
+import { World } from '../lib/world.mjs';
+
+const world = await World.start();
+const newSvrKey = () => new SvrKey(Uint8Array.from(crypto.randomBytes(32)));
+
+for (const carrier of CARRIERS.filter(({ httpVersion }) => httpVersion === 2)) {
+  test(`a registration lock derived by the library holds until it is cleared (${carrier.name})`, async () => {
+    const person = await world.person(carrier);
+    const svrKey = newSvrKey();
+    await person.chat.setRegistrationLock({ svrKey });
+    const returned = person.account.reinstalled();
+    const session = await verifiedSession(world.net(carrier), returned.number, world.server.outbox);
+    await failsWith('RegistrationLock', () => session.registerAccount(returned.registrationArgs()));
+    returned.registrationLock = Buffer.from(svrKey.deriveRegistrationLock()).toString('hex');
+    returned.adopt(await session.registerAccount(returned.registrationArgs()));
+    const connection = await world.connect(carrier, returned);
+    await connection.chat.clearRegistrationLock();
+    const again = returned.reinstalled();
+    await reregister(world.net(carrier), again);
+    await world.connect(carrier, again);
+  });
+
+  test(`a recovery password derived by the library registers again (${carrier.name})`, async () => {
+    const person = await world.person(carrier);
+    const svrKey = newSvrKey();
+    await person.chat.setRegistrationRecoveryPassword({ svrKey });
+    await failsWith('RegistrationRecoveryVerificationFailed', () =>
+      reregister(world.net(carrier), person.account.reinstalled()),
+    );
+    const returned = person.account.reinstalled();
+    returned.recoveryPassword = svrKey.deriveRegistrationRecoveryPassword();
+    await reregister(world.net(carrier), returned);
+    assert.ok(returned.aci.isEqual(person.account.aci));
+  });
+
+  test(`discoverability is a switch (${carrier.name})`, async () => {
+    const person = await world.person(carrier);
+    await person.chat.setDiscoverableByPhoneNumber({ discoverable: false });
+    await person.chat.setDiscoverableByPhoneNumber({ discoverable: true });
+  });
+
+  test(`deleting the account closes its connection (${carrier.name})`, async () => {
+    const person = await world.person(carrier);
+    person.chat.deleteAccount().catch(() => {});
+    await closedFor(person, 'ConnectionInvalidated');
+    await failsWith('DeviceDelinked', () => world.connect(carrier, person.account));
+  });
+
+  test(`calls of a connection whose account is gone are refused (${carrier.name})`, async () => {
+    const person = await world.person(carrier);
+    const other = await world.connectAnonymously(carrier);
+    person.rest('DELETE', '/v1/accounts/me').catch(() => {});
+    await closedFor(person, 'ConnectionInvalidated');
+    await failsWith('ConnectionInvalidated', () => person.chat.getPreKeyCount());
+    assert.equal(await other.chat.accountExists({ account: person.account.aci }), false);
+  });
+}
