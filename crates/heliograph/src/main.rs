@@ -1,3 +1,141 @@
 //! The program: command line, configuration, wiring, start and stop.
 
-fn main() {}
+mod client_config;
+mod config;
+mod secrets;
+mod serve;
+mod state;
+mod wiring;
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use config::{Config, LogFormat};
+use secrets::Secrets;
+use wiring::Stores;
+
+/// A Signal server that people can run themselves.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve {
+        #[command(flatten)]
+        place: Place,
+        /// Listen on this address and port; port 0 takes a free one.
+        #[arg(long, value_name = "ADDR:PORT")]
+        listen: Option<SocketAddr>,
+        /// Make whatever is missing on first start: secrets, a certificate for localhost, an empty store.
+        #[arg(long)]
+        dev: bool,
+    },
+    /// Make the secrets and the empty store of a new server. What exists is left alone.
+    Init {
+        #[command(flatten)]
+        place: Place,
+        /// Also make a private CA and a certificate for this name or address (may be given several times).
+        #[arg(long)]
+        name: Vec<String>,
+    },
+    /// Print what clients must be told to use this server, as JSON.
+    ClientConfig {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Check the configuration file, or print a commented sample.
+    Config {
+        #[command(flatten)]
+        place: Place,
+        /// Print a sample with every key and its default.
+        #[arg(long)]
+        defaults: bool,
+    },
+}
+
+/// Which server is meant.
+#[derive(Args)]
+struct Place {
+    /// Configuration file (TOML); without one, everything is as by default.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Data folder.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Place {
+    fn config(self) -> Result<Config> {
+        let mut config = config::read(self.config.as_deref())?;
+        if let Some(data) = self.data {
+            config.data = data;
+        }
+        Ok(config)
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Before logging is set up, and for people: the whole chain, without a backtrace.
+            let _ = writeln!(io::stderr(), "heliograph: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Serve { place, listen, dev } => {
+            let mut config = place.config()?;
+            config.listen = listen.unwrap_or(config.listen);
+            start_logging(&config)?;
+            runtime()?.block_on(serve::serve(config, dev))
+        }
+        Command::Init { place, name } => {
+            let config = place.config()?;
+            Secrets::of(&config).make_missing(&name)?;
+            let stores = Stores::open(&config, true)?;
+            runtime()?.block_on(stores.close());
+            print(&format!("{} is ready for `heliograph serve`", config.data.display()))
+        }
+        Command::ClientConfig { place } => print(&client_config::json(&place.config()?)?),
+        Command::Config { defaults: true, .. } => print(config::sample().trim_end()),
+        Command::Config { place, defaults: false } => {
+            place.config()?;
+            print("the configuration is fine")
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")
+}
+
+fn start_logging(config: &Config) -> Result<()> {
+    let filter = EnvFilter::try_new(&config.log.filter).context("log.filter cannot be understood")?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match config.log.format {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+    Ok(())
+}
+
+fn print(text: &str) -> Result<()> {
+    writeln!(io::stdout(), "{text}").context("standard output is gone")
+}

@@ -1,0 +1,44 @@
+//! `heliograph client-config`: what a client must be told to use this server.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use protocol::base64;
+use serde::Serialize;
+
+use crate::{config::Config, secrets::Secrets, state};
+
+#[derive(Serialize)]
+struct ClientConfig {
+    /// Where to connect.
+    chat_url: String,
+    /// The CA to trust, when it is a private one.
+    ca_pem: Option<String>,
+    /// Public keys under which sender certificates are good: base64 of 33 bytes each.
+    unidentified_sender_trust_roots: Vec<String>,
+}
+
+/// The configuration as JSON.
+pub(crate) fn json(config: &Config) -> Result<String> {
+    let secrets = Secrets::of(config);
+    let trust_roots = secrets.sender_trust()?.trust_roots();
+    let client = ClientConfig {
+        chat_url: chat_url(config),
+        ca_pem: secrets.ca_pem(),
+        unidentified_sender_trust_roots: trust_roots.iter().map(|root| base64::encode_padded(root.as_bytes())).collect(),
+    };
+    Ok(serde_json::to_string_pretty(&client)?)
+}
+
+fn chat_url(config: &Config) -> String {
+    if !config.public_url.is_empty() {
+        return config.public_url.clone();
+    }
+    let address: SocketAddr = state::read(&config.data).unwrap_or(config.listen);
+    // The name that a development certificate covers and that clients insist on.
+    if address.ip().is_loopback() {
+        format!("https://localhost:{}", address.port())
+    } else {
+        format!("https://{address}")
+    }
+}

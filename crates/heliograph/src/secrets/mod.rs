@@ -1,0 +1,201 @@
+//! The secrets folder: what must exist before the server can start, how it is made and read.
+//!
+//! `DATA/secrets/` holds the master key (unless it is configured to be elsewhere), the keyring wrapped under
+//! it, what signs sender certificates sealed under the keyring, and, if this program made one, a private CA
+//! with the server's certificate.
+
+mod certificate_authority;
+mod files;
+mod sender_trust;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, bail};
+use protocol::ambient::{Entropy, SystemEntropy};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use vault::{Keyring, MasterKey, Vault};
+
+use crate::config::Config;
+
+pub(crate) use sender_trust::SenderTrust;
+
+/// The folder inside the data folder.
+const FOLDER: &str = "secrets";
+
+/// Names the certificate of a development server covers.
+pub(crate) const DEVELOPMENT_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// Where each secret lies.
+#[derive(Clone, Debug)]
+pub(crate) struct Secrets {
+    folder: PathBuf,
+    config: Config,
+}
+
+impl Secrets {
+    /// The secrets of that configuration.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self { folder: config.data.join(FOLDER), config: config.clone() }
+    }
+
+    /// Makes what is missing and leaves alone what is there. With names, also a private CA and a certificate
+    /// for them.
+    pub(crate) fn make_missing(&self, names: &[String]) -> Result<()> {
+        files::make_folder(&self.folder)?;
+        let entropy = SystemEntropy;
+        if self.config.master_key.env.is_empty() && !self.master_key_file().exists() {
+            if self.keyring_file().exists() {
+                bail!("there is a keyring but no master key; a new one could not open it");
+            }
+            files::write_secret(&self.master_key_file(), MasterKey::generate(&entropy).to_text().as_bytes())?;
+        }
+        if !self.keyring_file().exists() {
+            let keyring = Keyring::generate(&entropy).to_json(&self.master_key()?, &entropy);
+            files::write_secret(&self.keyring_file(), keyring.as_bytes())?;
+        }
+        SenderTrust::make_missing(&self.folder, &self.vault()?, &entropy)?;
+        if !names.is_empty() && !self.certificate_file().exists() {
+            certificate_authority::make(&self.folder, names)?;
+        }
+        Ok(())
+    }
+
+    /// Whether everything is there that a server needs; if not, what to do about it.
+    pub(crate) fn check(&self) -> Result<()> {
+        for file in [self.keyring_file(), SenderTrust::file(&self.folder)] {
+            if !file.exists() {
+                bail!("{} is missing: run `heliograph init` first", file.display());
+            }
+        }
+        if !self.certificate_file().exists() {
+            bail!(
+                "there is no certificate: set tls.certificate and tls.key, or run `heliograph init --name NAME` \
+                 to make one under a private CA"
+            );
+        }
+        Ok(())
+    }
+
+    /// What seals data at rest.
+    pub(crate) fn vault(&self) -> Result<Vault> {
+        let json = files::read(&self.keyring_file())?;
+        let keyring = Keyring::from_json(&self.master_key()?, &json).context("the keyring cannot be opened")?;
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        Ok(Vault::new(keyring, entropy))
+    }
+
+    /// What signs sender certificates, as far as clients need to know it.
+    pub(crate) fn sender_trust(&self) -> Result<SenderTrust> {
+        SenderTrust::read(&self.folder)
+    }
+
+    /// The certificate chain and its key.
+    pub(crate) fn tls(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+        let (certificate, key) = (self.certificate_file(), self.certificate_key_file());
+        let chain = CertificateDer::pem_file_iter(&certificate)
+            .and_then(Iterator::collect)
+            .with_context(|| format!("{} holds no certificate", certificate.display()))?;
+        let key = PrivateKeyDer::from_pem_file(&key)
+            .with_context(|| format!("{} holds no private key", key.display()))?;
+        Ok((chain, key))
+    }
+
+    /// The private CA's certificate in PEM, if this program made one.
+    pub(crate) fn ca_pem(&self) -> Option<String> {
+        fs::read_to_string(certificate_authority::ca_file(&self.folder)).ok()
+    }
+
+    fn master_key(&self) -> Result<MasterKey> {
+        let source = &self.config.master_key;
+        let text = if source.env.is_empty() {
+            files::read(&self.master_key_file())?
+        } else {
+            env::var(&source.env)
+                .map(Into::into)
+                .with_context(|| format!("the environment variable {} holds no master key", source.env))?
+        };
+        MasterKey::from_text(&text).context("that is not a master key")
+    }
+
+    fn master_key_file(&self) -> PathBuf {
+        self.or_in_folder(&self.config.master_key.file, "master.key")
+    }
+
+    fn keyring_file(&self) -> PathBuf {
+        self.folder.join("keyring.json")
+    }
+
+    fn certificate_file(&self) -> PathBuf {
+        self.or_in_folder(&self.config.tls.certificate, certificate_authority::CERTIFICATE)
+    }
+
+    fn certificate_key_file(&self) -> PathBuf {
+        self.or_in_folder(&self.config.tls.key, certificate_authority::CERTIFICATE_KEY)
+    }
+
+    fn or_in_folder(&self, configured: &Path, name: &str) -> PathBuf {
+        if configured.as_os_str().is_empty() { self.folder.join(name) } else { configured.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets(directory: &tempfile::TempDir) -> Secrets {
+        Secrets::of(&Config { data: directory.path().to_owned(), ..Config::default() })
+    }
+
+    #[test]
+    fn what_is_there_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let secrets = secrets(&directory);
+        let names = DEVELOPMENT_NAMES.map(str::to_owned);
+        secrets.make_missing(&names).unwrap();
+        secrets.check().unwrap();
+        let sealed = secrets.vault().unwrap().index("test", b"x");
+        let root = secrets.sender_trust().unwrap();
+        secrets.make_missing(&names).unwrap();
+        assert_eq!(secrets.vault().unwrap().index("test", b"x"), sealed);
+        assert_eq!(secrets.sender_trust().unwrap().trust_roots(), root.trust_roots());
+        secrets.tls().unwrap();
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_its_remedy() {
+        let directory = tempfile::tempdir().unwrap();
+        let secrets = secrets(&directory);
+        assert!(secrets.check().unwrap_err().to_string().contains("heliograph init"));
+        secrets.make_missing(&[]).unwrap();
+        assert!(secrets.check().unwrap_err().to_string().contains("--name"));
+    }
+
+    #[test]
+    fn a_lost_master_key_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let secrets = secrets(&directory);
+        secrets.make_missing(&[]).unwrap();
+        fs::remove_file(secrets.master_key_file()).unwrap();
+        assert!(secrets.make_missing(&[]).is_err());
+        assert!(!secrets.master_key_file().exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_can_read_them() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let directory = tempfile::tempdir().unwrap();
+        let secrets = secrets(&directory);
+        secrets.make_missing(&["localhost".to_owned()]).unwrap();
+        let folder = directory.path().join(FOLDER);
+        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        for file in ["master.key", "keyring.json", certificate_authority::CERTIFICATE_KEY] {
+            assert_eq!(fs::metadata(folder.join(file)).unwrap().permissions().mode() & 0o777, 0o600, "{file}");
+        }
+    }
+}
