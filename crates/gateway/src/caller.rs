@@ -1,13 +1,12 @@
 //! Who is calling: the parameter types by which a handler says who may call it.
 //!
-//! A handler without one of these does not compile into the route table's tests: every route is walked with
-//! no credentials, wrong ones, and those of another device.
+//! One of these comes first among the parameters of every handler: without it, a route cannot be added.
 
 use std::{convert::Infallible, net::IpAddr};
 
 use auth::{AccountService, AuthenticateError, Authenticated, credentials::BasicCredentials};
 use axum::extract::{FromRef, FromRequestParts};
-use http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts};
+use http::{Extensions, HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts};
 use protocol::ambient::StorageError;
 
 use crate::reply::Refusal;
@@ -43,6 +42,11 @@ pub(crate) struct MaybeAuthenticated(pub(crate) Option<Authenticated>);
 /// call is made to hide.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Anonymous;
+
+/// Anybody: credentials are not looked at, right or wrong. Some clients send those of an account that does
+/// not exist yet with everything that leads there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Anybody;
 
 /// The network address a request came from, for limits by address.
 #[derive(Clone, Copy, Debug)]
@@ -83,10 +87,12 @@ where
     if let Some(Origin { carrier: Carrier::Socket(identity), .. }) = parts.extensions.get() {
         return Ok(*identity);
     }
-    identify(&AccountService::from_ref(state), &parts.headers).await.map_err(|unidentified| match unidentified {
-        Unidentified::Refused => Refusal::bare(StatusCode::UNAUTHORIZED),
-        Unidentified::Storage(error) => error.into(),
-    })
+    identify(&AccountService::from_ref(state), &parts.headers).await.map_err(
+        |unidentified| match unidentified {
+            Unidentified::Refused => Refusal::bare(StatusCode::UNAUTHORIZED),
+            Unidentified::Storage(error) => error.into(),
+        },
+    )
 }
 
 impl<S> FromRequestParts<S> for AuthenticatedDevice
@@ -128,11 +134,51 @@ impl<S: Send + Sync> FromRequestParts<S> for Anonymous {
     }
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for Anybody {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self)
+    }
+}
+
+impl Peer {
+    /// The address that the door has put into a request.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        let unspecified = IpAddr::from([0, 0, 0, 0]);
+        Self(extensions.get::<Origin>().map_or(unspecified, |origin| origin.peer))
+    }
+
+    /// What limits by address count by: the address, or for IPv6 the network of 64 bits, since whoever
+    /// has one of its addresses has them all.
+    pub(crate) fn limit_key(self) -> [u8; 8] {
+        let mut key = [0; 8];
+        match self.0.to_canonical() {
+            IpAddr::V4(address) => key[..4].copy_from_slice(&address.octets()),
+            IpAddr::V6(address) => key.copy_from_slice(&address.octets()[..8]),
+        }
+        key
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Peer {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let unspecified = IpAddr::from([0, 0, 0, 0]);
-        Ok(Self(parts.extensions.get::<Origin>().map_or(unspecified, |origin| origin.peer)))
+        Ok(Self::of(&parts.extensions))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_count_what_one_person_holds() {
+        let key = |address: &str| Peer(address.parse().unwrap()).limit_key();
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+        assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
+        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
     }
 }

@@ -15,9 +15,12 @@ pub mod tls;
 mod body;
 mod grpc;
 mod reply;
+mod routes;
 mod socket;
 
 pub use door::Door;
 pub use limits::GatewayConfig;
 pub use listener::Listener;
+pub use routes::{Access, Interface, Route};
 pub use services::Services;
+pub use signal::route_table;

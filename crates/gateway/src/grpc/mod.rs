@@ -5,6 +5,7 @@
 pub(crate) mod access;
 pub(crate) mod convert;
 pub(crate) mod error;
+mod routes;
 
 /// The messages and service traits, compiled from `proto/`.
 #[expect(
@@ -31,25 +32,31 @@ pub(crate) mod chat {
     }
 }
 
-use axum::{Router, response::Response};
-use tonic::{Status, service::Routes};
+use axum::response::Response;
+use tonic::Status;
 
-use crate::{limits::GRPC_MESSAGE_MAX, services::Services, signal};
+use crate::{
+    limits::GRPC_MESSAGE_MAX,
+    signal::{keys::grpc as keys, messages::grpc as messages},
+};
 
 use chat::{
     keys::{keys_anonymous_server::KeysAnonymousServer, keys_server::KeysServer},
     messages::messages_server::MessagesServer,
 };
+use routes::GrpcRoutes;
 
 /// Every gRPC service.
-pub(crate) fn router(services: Services) -> Router {
-    let messages = MessagesServer::new(signal::messages::grpc::Messages::new(&services));
-    let keys = KeysServer::new(signal::keys::grpc::Keys::new(&services));
-    let keys_anonymous = KeysAnonymousServer::new(signal::keys::grpc::KeysAnonymous::new(&services));
-    let authenticated = Routes::new(messages.max_decoding_message_size(GRPC_MESSAGE_MAX))
-        .add_service(keys.max_decoding_message_size(GRPC_MESSAGE_MAX));
-    let anonymous = Routes::new(keys_anonymous.max_decoding_message_size(GRPC_MESSAGE_MAX));
-    access::authenticated(authenticated, services).merge(access::anonymous(anonymous))
+pub(crate) fn routes() -> GrpcRoutes {
+    let max = GRPC_MESSAGE_MAX;
+    GrpcRoutes::default()
+        .authenticated(move |s| KeysServer::new(keys::Keys::new(s)).max_decoding_message_size(max))
+        .anonymous(move |s| {
+            KeysAnonymousServer::new(keys::KeysAnonymous::new(s)).max_decoding_message_size(max)
+        })
+        .authenticated(move |s| {
+            MessagesServer::new(messages::Messages::new(s)).max_decoding_message_size(max)
+        })
 }
 
 /// The answer for a method that does not exist.

@@ -1,12 +1,13 @@
 //! `GET /v1/keepalive`: clients ask whether the socket still carries requests.
 
-use axum::{Router, routing::get};
 use http::StatusCode;
 
-use crate::services::Services;
+use crate::{caller::Anybody, routes::Routes};
 
-pub(super) fn routes() -> Router<Services> {
-    Router::new()
-        .route("/v1/keepalive", get(async || StatusCode::OK))
-        .route("/v1/keepalive/provisioning", get(async || StatusCode::OK))
+pub(super) fn routes() -> Routes {
+    Routes::default().get("/v1/keepalive", alive).get("/v1/keepalive/provisioning", alive)
+}
+
+async fn alive(_: Anybody) -> StatusCode {
+    StatusCode::OK
 }

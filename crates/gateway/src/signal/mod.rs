@@ -7,22 +7,36 @@ mod keepalive;
 pub(crate) mod keys;
 pub(crate) mod messages;
 
-use axum::{Router, extract::DefaultBodyLimit, response::IntoResponse};
+use axum::{Router, response::IntoResponse};
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 
-use crate::{grpc, limits::BODY_MAX, services::Services};
+use crate::{
+    grpc,
+    limits::BODY_MAX,
+    routes::{Route, Routes},
+    services::Services,
+};
+
+/// Every route there is.
+pub fn route_table() -> Vec<Route> {
+    let mut table = routes().table();
+    table.extend(grpc::routes().table());
+    table
+}
 
 /// Every route of Signal's API.
 pub(crate) fn router(services: Services) -> Router {
-    Router::new()
+    let rest = routes().into_router(services.clone());
+    rest.merge(grpc::routes().into_router(services)).fallback(unknown)
+}
+
+fn routes() -> Routes {
+    Routes::default()
         .merge(keepalive::routes())
         .merge(keys::routes())
         .merge(messages::routes())
         // Handlers that take more, or less, say so themselves.
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .with_state(services.clone())
-        .merge(grpc::router(services))
-        .fallback(unknown)
+        .body_max(BODY_MAX)
 }
 
 /// A path or method that does not exist, in the language it was asked for in.

@@ -4,19 +4,16 @@ pub(crate) mod grpc;
 mod rest;
 
 use auth::Authenticated;
-use axum::{
-    Router,
-    routing::{get, post, put},
-};
 use protocol::{IdentityKind, ServiceId};
 
-use crate::services::Services;
+use crate::routes::Routes;
 
-pub(super) fn routes() -> Router<Services> {
-    Router::new()
-        .route("/v2/keys", put(rest::upload).get(rest::counts))
-        .route("/v2/keys/check", post(rest::check))
-        .route("/v2/keys/{target}/{devices}", get(rest::fetch))
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .put("/v2/keys", rest::upload)
+        .get("/v2/keys", rest::counts)
+        .post("/v2/keys/check", rest::check)
+        .get("/v2/keys/{target}/{devices}", rest::fetch)
 }
 
 /// The identity of that kind of the device's account; `None` for the phone-number identity of an account

@@ -3,16 +3,12 @@
 pub(crate) mod grpc;
 mod rest;
 
-use axum::{Router, extract::DefaultBodyLimit, routing::put};
-
-use crate::services::Services;
+use crate::routes::Routes;
 
 /// Largest body of a send: a copy of the largest content for a handful of devices, in base64. What a frame
 /// of the socket can carry is less.
 const SEND_BODY_MAX: usize = 1024 * 1024;
 
-pub(super) fn routes() -> Router<Services> {
-    Router::new()
-        .route("/v1/messages/{destination}", put(rest::send))
-        .layer(DefaultBodyLimit::max(SEND_BODY_MAX))
+pub(super) fn routes() -> Routes {
+    Routes::default().put("/v1/messages/{destination}", rest::send).body_max(SEND_BODY_MAX)
 }
