@@ -1,0 +1,8 @@
+//! The services of this crate on the embedded store.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod registration;
+mod settings;
+mod support;
+mod verification;
