@@ -13,7 +13,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut methods = String::from("&[");
     for file in &descriptors.file {
         for service in &file.service {
-            let names: Vec<_> = service.method.iter().map(|method| method.name()).collect();
+            let names: Vec<_> =
+                service.method.iter().map(|method| method.name.as_deref().unwrap_or_default()).collect();
             write!(methods, "(\"{}.{}\", &{names:?}),", file.package(), service.name())?;
         }
     }

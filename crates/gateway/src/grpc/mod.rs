@@ -37,10 +37,11 @@ use tonic::Status;
 
 use crate::{
     limits::GRPC_MESSAGE_MAX,
-    signal::{keys::grpc as keys, messages::grpc as messages},
+    signal::{accounts::grpc as accounts, keys::grpc as keys, messages::grpc as messages},
 };
 
 use chat::{
+    account::{accounts_anonymous_server::AccountsAnonymousServer, accounts_server::AccountsServer},
     keys::{keys_anonymous_server::KeysAnonymousServer, keys_server::KeysServer},
     messages::messages_server::MessagesServer,
 };
@@ -50,6 +51,12 @@ use routes::GrpcRoutes;
 pub(crate) fn routes() -> GrpcRoutes {
     let max = GRPC_MESSAGE_MAX;
     GrpcRoutes::default()
+        .authenticated(move |s| {
+            AccountsServer::new(accounts::Accounts::new(s)).max_decoding_message_size(max)
+        })
+        .anonymous(move |s| {
+            AccountsAnonymousServer::new(accounts::AccountsAnonymous::new(s)).max_decoding_message_size(max)
+        })
         .authenticated(move |s| KeysServer::new(keys::Keys::new(s)).max_decoding_message_size(max))
         .anonymous(move |s| {
             KeysAnonymousServer::new(keys::KeysAnonymous::new(s)).max_decoding_message_size(max)

@@ -93,3 +93,19 @@ impl fmt::Debug for GrpcRoutes {
         f.debug_struct("GrpcRoutes").field("table", &self.table).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::METHODS;
+
+    #[test]
+    fn every_declared_method_is_served() {
+        let table = crate::route_table();
+        for (service, methods) in METHODS {
+            for method in *methods {
+                let path = format!("/{service}/{method}");
+                assert!(table.iter().any(|route| route.path == path), "{path}");
+            }
+        }
+    }
+}

@@ -3,9 +3,14 @@
 //! A handler does four things: it takes its arguments out of the request, says who may call it, calls one
 //! service, and writes the answer down.
 
+pub(crate) mod accounts;
+mod agent;
+mod config;
 mod keepalive;
 pub(crate) mod keys;
 pub(crate) mod messages;
+mod registration;
+mod verification;
 
 use axum::{Router, response::IntoResponse};
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
@@ -32,9 +37,13 @@ pub(crate) fn router(services: Services) -> Router {
 
 fn routes() -> Routes {
     Routes::default()
+        .merge(accounts::routes())
+        .merge(config::routes())
         .merge(keepalive::routes())
         .merge(keys::routes())
         .merge(messages::routes())
+        .merge(registration::routes())
+        .merge(verification::routes())
         // Handlers that take more, or less, say so themselves.
         .body_max(BODY_MAX)
 }

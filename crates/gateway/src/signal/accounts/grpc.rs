@@ -1,0 +1,192 @@
+//! `org.signal.chat.account.Accounts` and `AccountsAnonymous`.
+
+use std::sync::Arc;
+
+use auth::{
+    AccountService,
+    secrets::{RecoveryPassword, RegistrationLockToken},
+    settings::{AccountError, AccountIdentity},
+};
+use bytes::Bytes;
+use limits::RateLimits;
+use protocol::{AccessKey, PhoneNumber, ServiceId};
+use tonic::{Request, Response, Status};
+
+use super::{
+    data_report::DataReportBody,
+    existence::{self, Unanswered},
+};
+use crate::{
+    caller::Peer,
+    grpc::{
+        access,
+        chat::{
+            account::{
+                CheckAccountExistenceRequest, CheckAccountExistenceResponse, ClearRegistrationLockRequest,
+                ClearRegistrationLockResponse, ConfigureUnidentifiedAccessRequest,
+                ConfigureUnidentifiedAccessResponse, DeleteAccountRequest, DeleteAccountResponse,
+                GetAccountDataReportRequest, GetAccountDataReportResponse, GetAccountIdentityRequest,
+                GetAccountIdentityResponse, SetDiscoverableByPhoneNumberRequest,
+                SetDiscoverableByPhoneNumberResponse, SetRegistrationLockRequest,
+                SetRegistrationLockResponse, SetRegistrationRecoveryPasswordRequest,
+                SetRegistrationRecoveryPasswordResponse, accounts_anonymous_server, accounts_server,
+                configure_unidentified_access_request::Access,
+            },
+            common::AccountIdentifiers,
+        },
+        convert, error,
+    },
+    services::Services,
+};
+
+/// The service for devices that say who they are.
+pub(crate) struct Accounts(AccountService);
+
+/// The service for callers that do not.
+pub(crate) struct AccountsAnonymous {
+    accounts: AccountService,
+    limits: Arc<RateLimits>,
+}
+
+impl Accounts {
+    /// The service as part of those.
+    pub(crate) fn new(services: &Services) -> Self {
+        Self(services.parts().accounts.clone())
+    }
+}
+
+impl AccountsAnonymous {
+    /// The service as part of those.
+    pub(crate) fn new(services: &Services) -> Self {
+        Self { accounts: services.parts().accounts.clone(), limits: Arc::clone(&services.parts().limits) }
+    }
+}
+
+#[tonic::async_trait]
+impl accounts_server::Accounts for Accounts {
+    async fn get_account_identity(
+        &self,
+        request: Request<GetAccountIdentityRequest>,
+    ) -> Result<Response<GetAccountIdentityResponse>, Status> {
+        let identity = self.0.identity(&access::device(&request)?).await.map_err(status)?;
+        Ok(Response::new(GetAccountIdentityResponse { account_identifiers: Some(identifiers(&identity)) }))
+    }
+
+    async fn delete_account(
+        &self,
+        request: Request<DeleteAccountRequest>,
+    ) -> Result<Response<DeleteAccountResponse>, Status> {
+        self.0.delete(&access::device(&request)?).await.map_err(|cause| error::storage(&cause))?;
+        Ok(Response::new(DeleteAccountResponse {}))
+    }
+
+    async fn set_registration_lock(
+        &self,
+        request: Request<SetRegistrationLockRequest>,
+    ) -> Result<Response<SetRegistrationLockResponse>, Status> {
+        let device = access::device(&request)?;
+        let token = bytes_32("registration_lock", &request.get_ref().registration_lock)?;
+        let token = RegistrationLockToken::from_binary(token);
+        self.0.set_registration_lock(&device, Some(token)).await.map_err(status)?;
+        Ok(Response::new(SetRegistrationLockResponse {}))
+    }
+
+    async fn clear_registration_lock(
+        &self,
+        request: Request<ClearRegistrationLockRequest>,
+    ) -> Result<Response<ClearRegistrationLockResponse>, Status> {
+        self.0.set_registration_lock(&access::device(&request)?, None).await.map_err(status)?;
+        Ok(Response::new(ClearRegistrationLockResponse {}))
+    }
+
+    async fn set_registration_recovery_password(
+        &self,
+        request: Request<SetRegistrationRecoveryPasswordRequest>,
+    ) -> Result<Response<SetRegistrationRecoveryPasswordResponse>, Status> {
+        let device = access::device(&request)?;
+        let field = "registration_recovery_password";
+        let password: &[u8; RecoveryPassword::LEN] =
+            bytes_32(field, &request.get_ref().registration_recovery_password)?;
+        self.0.set_recovery_password(&device, RecoveryPassword::from(*password)).await.map_err(status)?;
+        Ok(Response::new(SetRegistrationRecoveryPasswordResponse {}))
+    }
+
+    async fn set_discoverable_by_phone_number(
+        &self,
+        request: Request<SetDiscoverableByPhoneNumberRequest>,
+    ) -> Result<Response<SetDiscoverableByPhoneNumberResponse>, Status> {
+        let device = access::device(&request)?;
+        let discoverable = request.get_ref().discoverable_by_phone_number;
+        self.0.set_discoverable(&device, discoverable).await.map_err(status)?;
+        Ok(Response::new(SetDiscoverableByPhoneNumberResponse {}))
+    }
+
+    async fn configure_unidentified_access(
+        &self,
+        request: Request<ConfigureUnidentifiedAccessRequest>,
+    ) -> Result<Response<ConfigureUnidentifiedAccessResponse>, Status> {
+        let device = access::device(&request)?;
+        let key = match &request.get_ref().access {
+            Some(Access::UnidentifiedAccessKey(key)) => Some(access_key(key)?),
+            Some(Access::AllowUnrestrictedUnidentifiedAccess(())) => None,
+            None => return Err(error::constraint_violated("access", "must be present")),
+        };
+        self.0.set_unidentified_access(&device, key).await.map_err(status)?;
+        Ok(Response::new(ConfigureUnidentifiedAccessResponse {}))
+    }
+
+    async fn get_account_data_report(
+        &self,
+        request: Request<GetAccountDataReportRequest>,
+    ) -> Result<Response<GetAccountDataReportResponse>, Status> {
+        let report = self.0.data_report(&access::device(&request)?).await.map_err(status)?;
+        let report = DataReportBody::from(report);
+        let json = serde_json::to_string(&report).map_err(|_| Status::internal(""))?;
+        Ok(Response::new(GetAccountDataReportResponse { json, text: report.text }))
+    }
+}
+
+#[tonic::async_trait]
+impl accounts_anonymous_server::AccountsAnonymous for AccountsAnonymous {
+    async fn check_account_existence(
+        &self,
+        request: Request<CheckAccountExistenceRequest>,
+    ) -> Result<Response<CheckAccountExistenceResponse>, Status> {
+        let peer = Peer::of(request.extensions());
+        let id = convert::service_id(request.into_inner().service_identifier)?;
+        match existence::exists(&self.accounts, &self.limits, peer, id).await {
+            Ok(account_exists) => Ok(Response::new(CheckAccountExistenceResponse { account_exists })),
+            Err(Unanswered::RateLimited(wait)) => Err(error::rate_limited(wait.0)),
+            Err(Unanswered::Storage(cause)) => Err(error::storage(&cause)),
+        }
+    }
+}
+
+fn identifiers(identity: &AccountIdentity) -> AccountIdentifiers {
+    let ids = [Some(ServiceId::from(identity.aci)), identity.pni.map(ServiceId::from)];
+    AccountIdentifiers {
+        service_identifiers: ids.into_iter().flatten().map(convert::service_identifier).collect(),
+        e164: identity.number.as_ref().map(PhoneNumber::as_str).unwrap_or_default().to_owned(),
+        // Usernames are not offered yet.
+        username_hash: Bytes::new(),
+        username_link_handle: Bytes::new(),
+    }
+}
+
+fn access_key(bytes: &[u8]) -> Result<AccessKey, Status> {
+    AccessKey::try_from(bytes)
+        .map_err(|_| error::constraint_violated("unidentified_access_key", "must be 16 bytes"))
+}
+
+/// A field of 32 bytes.
+fn bytes_32<'a>(field: &'static str, bytes: &'a [u8]) -> Result<&'a [u8; 32], Status> {
+    bytes.try_into().map_err(|_| error::constraint_violated(field, "must be 32 bytes"))
+}
+
+fn status(failure: AccountError) -> Status {
+    match failure {
+        AccountError::Gone => error::invalid_credentials(),
+        AccountError::NoNumber => error::constraint_violated("account", "has no phone number"),
+        AccountError::Storage(cause) => error::storage(&cause),
+    }
+}

@@ -1,0 +1,40 @@
+//! `POST /v2/backup/auth/check` and `POST /v2/svr/auth/check`: which credentials of Signal's service for
+//! recovering by PIN belong to a number. There is no such service here, so none does.
+
+use std::{collections::BTreeMap, ops::RangeInclusive};
+
+use axum::Json;
+use protocol::PhoneNumber;
+use serde::{Deserialize, Serialize};
+
+use crate::{body::JsonBody, caller::Anybody, reply::Refusal};
+
+/// How many credentials may be asked about at once.
+const TOKENS: RangeInclusive<usize> = 1..=10;
+
+/// The answer for credentials that no service has issued.
+const INVALID: &str = "invalid";
+
+#[derive(Deserialize)]
+pub(super) struct CheckRequest {
+    #[serde(rename = "number")]
+    _number: PhoneNumber,
+    #[serde(alias = "passwords")]
+    tokens: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct CheckResponse {
+    matches: BTreeMap<String, &'static str>,
+}
+
+pub(super) async fn check(
+    _: Anybody,
+    JsonBody(request): JsonBody<CheckRequest>,
+) -> Result<Json<CheckResponse>, Refusal> {
+    if !TOKENS.contains(&request.tokens.len()) {
+        return Err(Refusal::invalid("between 1 and 10 tokens"));
+    }
+    let matches = request.tokens.into_iter().map(|token| (token, INVALID)).collect();
+    Ok(Json(CheckResponse { matches }))
+}

@@ -1,0 +1,71 @@
+//! `GET /v2/config`: settings that the operator gives to clients.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use auth::remote_config::RemoteConfig;
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{
+    HeaderMap, StatusCode,
+    header::{ETAG, IF_NONE_MATCH},
+};
+use serde::Serialize;
+
+use crate::{caller::AuthenticatedDevice, routes::Routes};
+
+pub(super) fn routes() -> Routes {
+    Routes::default().get("/v2/config", show)
+}
+
+#[derive(Serialize)]
+struct ConfigBody<'a> {
+    config: &'a BTreeMap<String, String>,
+}
+
+async fn show(
+    _: AuthenticatedDevice,
+    State(config): State<Arc<RemoteConfig>>,
+    headers: HeaderMap,
+) -> Response {
+    answer(&config, &headers)
+}
+
+fn answer(config: &RemoteConfig, headers: &HeaderMap) -> Response {
+    let held = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    // Signal's desktop app fails without the tag, also where nothing has changed.
+    let etag = [(ETAG, format!("\"{}\"", config.etag()))];
+    if held.is_some_and(|held| config.is_current(held)) {
+        (StatusCode::NOT_MODIFIED, etag).into_response()
+    } else {
+        (etag, Json(ConfigBody { config: config.values() })).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_client_holds_is_not_sent_again() {
+        let config = RemoteConfig::new(BTreeMap::from([("a.b".to_owned(), "true".to_owned())]));
+        let first = answer(&config, &HeaderMap::new());
+        assert_eq!(first.status(), StatusCode::OK);
+        let etag = first.headers()[ETAG].clone();
+        assert!(etag.to_str().unwrap().starts_with('"') && etag.to_str().unwrap().ends_with('"'));
+        let body = to_bytes(first.into_body(), 1024).await.unwrap();
+        assert_eq!(body, r#"{"config":{"a.b":"true"}}"#);
+
+        let again = answer(&config, &HeaderMap::from_iter([(IF_NONE_MATCH, etag.clone())]));
+        assert_eq!((again.status(), &again.headers()[ETAG]), (StatusCode::NOT_MODIFIED, &etag));
+        assert!(to_bytes(again.into_body(), 1024).await.unwrap().is_empty());
+
+        let other = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static("\"x\""))]);
+        assert_eq!(answer(&config, &other).status(), StatusCode::OK);
+    }
+}
