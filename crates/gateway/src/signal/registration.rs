@@ -110,3 +110,136 @@ fn refuse(error: RegisterError) -> Response {
         RegisterError::Storage(error) => Refusal::from(error).into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use auth::{device::PushService, registration::Evidence, settings::AccountIdentity};
+    use axum::body::to_bytes;
+    use protocol::{Aci, Pni, base64};
+    use serde_json::{Value, json};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::body::parse;
+
+    /// A key or signature in the base64 of that client.
+    fn field(first: u8, len: usize, padded: bool) -> String {
+        let mut bytes = vec![7; len];
+        bytes[0] = first;
+        if padded { base64::encode_padded(bytes) } else { base64::encode_unpadded(bytes) }
+    }
+
+    fn keys(prefix: &str, padded: bool) -> String {
+        let (key, signature) = (field(5, 33, padded), field(1, 64, padded));
+        let kyber = field(8, 1569, padded);
+        format!(
+            r#""{prefix}IdentityKey":"{key}",
+            "{prefix}SignedPreKey":{{"keyId":2147483647,"publicKey":"{key}","signature":"{signature}"}},
+            "{prefix}PqLastResortPreKey":{{"keyId":0,"publicKey":"{kyber}","signature":"{signature}"}}"#
+        )
+    }
+
+    fn read(start: &str, padded: bool) -> RegistrationRequest {
+        let text = format!("{{{start},{},{}}}", keys("aci", padded), keys("pni", padded));
+        parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_network_library_is_understood() {
+        let request = read(
+            r#""sessionId":"AAAA","skipDeviceTransfer":true,"accountAttributes":{"fetchesMessages":true,
+            "registrationId":1,"pniRegistrationId":16383,"unidentifiedAccessKey":[7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7],
+            "recoveryPassword":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+            "unrestrictedUnidentifiedAccess":false,"capabilities":{"spqr":true},"discoverableByPhoneNumber":true}"#,
+            true,
+        );
+        assert!(matches!(request.evidence, Evidence::Session(id) if id == "AAAA"));
+        assert_eq!(request.attributes.unidentified_access.key.unwrap().as_bytes(), &[7; 16]);
+        assert!(request.attributes.recovery_password.is_some() && request.push_token.is_none());
+
+        let woken = read(
+            r#""sessionId":"AAAA","skipDeviceTransfer":true,"pushToken":{"apnRegistrationId":"t"},
+            "accountAttributes":{"fetchesMessages":false,"registrationId":1,"pniRegistrationId":2,
+            "unrestrictedUnidentifiedAccess":true,"capabilities":{}}"#,
+            true,
+        );
+        assert_eq!(woken.push_token.unwrap().service(), PushService::Apns);
+    }
+
+    #[test]
+    fn the_android_app_is_understood() {
+        let request = read(
+            r#""sessionId":null,"recoveryPassword":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "gcmToken":{"gcmRegistrationId":"t","webSocketChannel":false},"skipDeviceTransfer":false,
+            "requireAtomic":true,"accountAttributes":{"signalingKey":null,"registrationId":1,"voice":true,
+            "video":true,"fetchesMessages":false,"registrationLock":null,
+            "unidentifiedAccessKey":"BwcHBwcHBwcHBwcHBwcHBw","unrestrictedUnidentifiedAccess":false,
+            "capabilities":{"storage":true,"versionedExpirationTimer":true,"attachmentBackfill":true,"spqr":true},
+            "discoverableByPhoneNumber":false,"name":null,"pniRegistrationId":2,"recoveryPassword":null}"#,
+            false,
+        );
+        assert!(matches!(request.evidence, Evidence::RecoveryPassword(_)));
+        assert_eq!(request.push_token.unwrap().service(), PushService::Fcm);
+        assert!(!request.attributes.discoverable && !request.skip_device_transfer);
+    }
+
+    #[test]
+    fn presage_is_understood() {
+        let request = read(
+            r#""sessionId":"AAAA","accountAttributes":{"name":"bmFtZQ==","signalingKey":null,"registrationId":1,
+            "pniRegistrationId":2,"voice":false,"video":false,"fetchesMessages":true,"pin":null,
+            "registrationLock":null,"unidentifiedAccessKey":"BwcHBwcHBwcHBwcHBwcHBw==",
+            "unrestrictedUnidentifiedAccess":false,"discoverableByPhoneNumber":true,
+            "capabilities":{"spqr":true}},"skipDeviceTransfer":true,"everySignedKeyValid":true,"pushToken":null"#,
+            true,
+        );
+        assert!(request.attributes.name.is_some() && request.push_token.is_none());
+    }
+
+    #[test]
+    fn the_answer_has_every_documented_key() {
+        let (aci, pni) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let identity = AccountIdentity {
+            aci: Aci(aci),
+            number: Some("+15550100001".parse().unwrap()),
+            pni: Some(Pni(pni)),
+            storage_capable: false,
+        };
+        let body = RegisteredBody::from(Registered { identity, reregistration: true });
+        let expected = json!({
+            "uuid": aci.to_string(),
+            "number": "+15550100001",
+            "pni": pni.to_string(),
+            "usernameHash": null,
+            "usernameLinkHandle": null,
+            "storageCapable": false,
+            "entitlements": {"badges": [], "backup": null},
+            "authCredentialSalt": null,
+            "reregistration": true,
+        });
+        assert_eq!(serde_json::to_value(body).unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn refusals_have_the_documented_statuses() {
+        let cases = [
+            (RegisterError::IncompleteKeys, 422),
+            (RegisterError::WrongSignature, 422),
+            (RegisterError::ClientTooOld, 499),
+            (RegisterError::Mismatch, 400),
+            (RegisterError::NotVerified, 401),
+            (RegisterError::WrongRecoveryPassword, 403),
+            (RegisterError::TransferPossible, 409),
+        ];
+        for (error, status) in cases {
+            assert_eq!(refuse(error).status().as_u16(), status);
+        }
+        let locked = refuse(RegisterError::Locked { time_remaining: Duration::from_millis(1234) });
+        assert_eq!(locked.status().as_u16(), 423);
+        let body: Value = serde_json::from_slice(&to_bytes(locked.into_body(), 1024).await.unwrap()).unwrap();
+        let credentials = json!({"username": "none", "password": "none"});
+        assert_eq!(body, json!({"timeRemaining": 1234, "svr2Credentials": credentials}));
+    }
+}

@@ -204,3 +204,124 @@ fn refuse(error: SessionError) -> Response {
         SessionError::Storage(error) => Refusal::from(error).into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use auth::verification::{NotDelivered as Reason, RequestedInformation};
+    use axum::body::to_bytes;
+    use http::header::RETRY_AFTER;
+    use limits::RetryAfter;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::body::parse;
+
+    fn view() -> SessionView {
+        SessionView {
+            id: "AAAAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+            next_sms: Some(0),
+            next_call: None,
+            next_verification_attempt: None,
+            allowed_to_request_code: true,
+            requested_information: vec![RequestedInformation::Captcha],
+            verified: false,
+        }
+    }
+
+    fn session() -> Value {
+        json!({
+            "id": "AAAAAAAAAAAAAAAAAAAAAAAA",
+            "nextSms": 0,
+            "nextCall": null,
+            "nextVerificationAttempt": null,
+            "allowedToRequestCode": true,
+            "requestedInformation": ["captcha"],
+            "verified": false,
+        })
+    }
+
+    async fn read(response: Response) -> (u16, Option<String>, Value) {
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, 4096).await.unwrap();
+        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+        let wait = parts.headers.get(RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned());
+        (parts.status.as_u16(), wait, body)
+    }
+
+    #[test]
+    fn bodies_of_clients_are_read() {
+        for body in [
+            r#"{"number":"+15550100001"}"#,
+            r#"{"number":"+15550100001","mcc":"262","mnc":"01"}"#,
+            r#"{"number":"+15550100001","pushToken":"t","pushTokenType":"apn"}"#,
+            r#"{"number":"+15550100001","pushToken":null,"mcc":null,"mnc":null,"pushTokenType":null}"#,
+        ] {
+            let request: CreateRequest = parse(body.as_bytes()).unwrap();
+            assert_eq!((request.number.as_str(), request.push.check()), ("+15550100001", Ok(())), "{body}");
+        }
+        for body in [
+            r#"{"captcha":"noop.noop.registration.noop"}"#,
+            r#"{"pushChallenge":"00","captcha":null,"pushToken":null,"pushTokenType":null,"mcc":null,"mnc":null}"#,
+            r#"{"pushToken":"t","pushTokenType":"fcm"}"#,
+        ] {
+            assert!(parse::<UpdateRequest>(body.as_bytes()).unwrap().push.check().is_ok(), "{body}");
+        }
+        for body in [r#"{"transport":"sms","client":"android-2021-03"}"#, r#"{"transport":"voice"}"#] {
+            assert!(parse::<CodeRequestBody>(body.as_bytes()).is_ok(), "{body}");
+        }
+        assert!(parse::<SubmitRequest>(br#"{"code":"123456"}"#).is_ok());
+    }
+
+    #[test]
+    fn bodies_of_the_wrong_shape_are_422() {
+        let status = |refusal: Refusal| refusal.into_response().status().as_u16();
+        for body in ["{}", r#"{"number":null}"#, r#"{"number":1}"#, r#"{"number":"+1","pushTokenType":"x"}"#]
+        {
+            assert_eq!(parse::<CreateRequest>(body.as_bytes()).map(drop).map_err(status), Err(422), "{body}");
+        }
+        for body in [r#"{"number":"+1","pushToken":"t"}"#, r#"{"number":"+1","pushTokenType":"fcm"}"#] {
+            let request: CreateRequest = parse(body.as_bytes()).unwrap();
+            assert_eq!(request.push.check().map_err(status), Err(422), "{body}");
+        }
+        assert_eq!(parse::<CodeRequestBody>(br#"{"transport":"fax"}"#).map(drop).map_err(status), Err(422));
+    }
+
+    #[tokio::test]
+    async fn numbers_are_refused_with_what_they_should_have_been() {
+        let impossible = read(refuse_creation(CreateSessionError::ImpossibleNumber)).await;
+        assert_eq!(impossible, (400, None, Value::Null));
+        let decorated = CreateSessionError::NotNormalized {
+            original: "+1 555 010-0001".to_owned(),
+            normalized: "+15550100001".parse().unwrap(),
+        };
+        let body = json!({"originalNumber": "+1 555 010-0001", "normalizedNumber": "+15550100001"});
+        assert_eq!(read(refuse_creation(decorated)).await, (400, None, body));
+        let limited = CreateSessionError::RateLimited(RetryAfter(std::time::Duration::from_millis(1500)));
+        assert_eq!(read(refuse_creation(limited)).await, (429, Some("2".to_owned()), Value::Null));
+    }
+
+    #[tokio::test]
+    async fn refusals_have_the_documented_statuses_and_bodies() {
+        let wait = RetryAfter(std::time::Duration::from_secs(30));
+        let limited = |retry_after| SessionError::RateLimited { session: view(), retry_after };
+        let not_delivered = SessionError::NotDelivered { reason: Reason::ProviderRejected, permanent: true };
+        let cases = [
+            (SessionError::InvalidId(InvalidSessionId::Unusable), 400, None, Value::Null),
+            (SessionError::Malformed, 400, None, Value::Null),
+            (SessionError::NotFound, 404, None, Value::Null),
+            (SessionError::Rejected(view()), 403, None, session()),
+            (SessionError::NotReady(view()), 409, None, session()),
+            (SessionError::TransportUnavailable(view()), 418, None, session()),
+            (limited(None), 429, None, session()),
+            (limited(Some(wait)), 429, Some("30".to_owned()), session()),
+            (not_delivered, 440, None, json!({"reason": "providerRejected", "permanentFailure": true})),
+            (SessionError::CaptchaUnavailable("down".into()), 503, None, Value::Null),
+        ];
+        for (error, status, wait, body) in cases {
+            let what = format!("{error:?}");
+            assert_eq!(read(refuse(error)).await, (status, wait, body), "{what}");
+        }
+        let (status, ..) = read(refuse(SessionError::InvalidId(InvalidSessionId::NotBase64))).await;
+        assert_eq!(status, 422);
+    }
+}

@@ -190,3 +190,37 @@ fn status(failure: AccountError) -> Status {
         AccountError::Storage(cause) => error::storage(&cause),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Aci, Pni};
+    use tonic::Code;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::grpc::chat::common::IdentityType;
+
+    #[test]
+    fn secrets_of_another_length_are_refused() {
+        for len in [0, 31, 33] {
+            assert_eq!(bytes_32("field", &vec![0; len]).unwrap_err().code(), Code::InvalidArgument);
+        }
+        assert_eq!(access_key(&[0; 15]).unwrap_err().code(), Code::InvalidArgument);
+        assert!(access_key(&[0; 16]).is_ok() && bytes_32("field", &[0; 32]).is_ok());
+    }
+
+    #[test]
+    fn both_identities_are_named_and_a_missing_number_is_empty() {
+        let (aci, pni) = (Aci(Uuid::from_u128(1)), Pni(Uuid::from_u128(2)));
+        let number = "+15550100001".parse().unwrap();
+        let mut identity =
+            AccountIdentity { aci, number: Some(number), pni: Some(pni), storage_capable: false };
+        let full = identifiers(&identity);
+        let kinds: Vec<_> = full.service_identifiers.iter().map(|id| id.identity_type()).collect();
+        assert_eq!(kinds, [IdentityType::Aci, IdentityType::Pni]);
+        assert_eq!(full.e164, "+15550100001");
+        (identity.number, identity.pni) = (None, None);
+        let bare = identifiers(&identity);
+        assert_eq!((bare.service_identifiers.len(), bare.e164.as_str()), (1, ""));
+    }
+}

@@ -31,7 +31,7 @@ pub(super) fn routes() -> Routes {
         .delete("/v1/accounts/apn", push_token::clear_apns)
         .put("/v1/accounts/name", device_name::set)
         .delete("/v1/accounts/me", deletion::delete)
-        .head("/v1/accounts/account/{id}", existence::check)
+        .head("/v1/accounts/account/{service_id}", existence::check)
         .put("/v2/accounts/phone_number_discoverability", discoverability::set)
         .get("/v2/accounts/data_report", data_report::show)
         // The second is what Signal's Android app calls it.

@@ -38,3 +38,31 @@ pub(super) async fn check(
     let matches = request.tokens.into_iter().map(|token| (token, INVALID)).collect();
     Ok(Json(CheckResponse { matches }))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+
+    use super::*;
+    use crate::body::parse;
+
+    async fn ask(body: &str) -> Result<String, u16> {
+        let status = |refusal: Refusal| refusal.into_response().status().as_u16();
+        let request = parse(body.as_bytes()).map_err(status)?;
+        let Json(answer) = check(Anybody, JsonBody(request)).await.map_err(status)?;
+        Ok(serde_json::to_string(&answer).unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_token_is_answered_for() {
+        for name in ["tokens", "passwords"] {
+            let body = format!(r#"{{"number":"+15550100001","{name}":["u:p","v:q"]}}"#);
+            assert_eq!(ask(&body).await.unwrap(), r#"{"matches":{"u:p":"invalid","v:q":"invalid"}}"#);
+        }
+        let many = format!(r#"{{"number":"+15550100001","tokens":["{}"]}}"#, ["t"; 11].join("\",\""));
+        for body in [r#"{"number":"+15550100001","tokens":[]}"#, r#"{"number":"1","tokens":["u:p"]}"#, &many]
+        {
+            assert_eq!(ask(body).await, Err(422), "{body}");
+        }
+    }
+}
