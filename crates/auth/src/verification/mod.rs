@@ -2,6 +2,7 @@
 
 mod captcha;
 mod code;
+mod id;
 mod outbox;
 mod provider;
 mod service;
@@ -10,6 +11,7 @@ mod store;
 
 pub use captcha::{AcceptAnyCaptcha, CaptchaError, CaptchaVerdict, CaptchaVerifier};
 pub use code::Code;
+pub use id::{InvalidSessionId, SessionId};
 pub use outbox::Outbox;
 pub use provider::{CodeMessage, CodeSender, NotDelivered, SendCodeError, Transport};
 pub(crate) use service::Proof;
@@ -17,7 +19,6 @@ pub use service::{
     CodeRequest, CreateSessionError, SessionError, SessionUpdate, VerificationParts, VerificationService,
 };
 pub use session::{
-    GUESSES_PER_CODE, IDLE_LIFE, InvalidSessionId, RequestedInformation, Session, SessionId, SessionView,
-    VerificationPolicy,
+    GUESSES_PER_CODE, IDLE_LIFE, RequestedInformation, Session, SessionView, VerificationPolicy,
 };
 pub use store::{SessionStore, StoredSession};
