@@ -198,7 +198,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::grpc::chat::common::IdentityType;
+    use crate::grpc::chat::common::{IdentityType, ServiceIdentifier};
 
     #[test]
     fn secrets_of_another_length_are_refused() {
@@ -216,7 +216,7 @@ mod tests {
         let mut identity =
             AccountIdentity { aci, number: Some(number), pni: Some(pni), storage_capable: false };
         let full = identifiers(&identity);
-        let kinds: Vec<_> = full.service_identifiers.iter().map(|id| id.identity_type()).collect();
+        let kinds: Vec<_> = full.service_identifiers.iter().map(ServiceIdentifier::identity_type).collect();
         assert_eq!(kinds, [IdentityType::Aci, IdentityType::Pni]);
         assert_eq!(full.e164, "+15550100001");
         (identity.number, identity.pni) = (None, None);

@@ -1,0 +1,295 @@
+//! Walks every route of the server, REST and gRPC, as callers that may not call it and as one that may.
+//!
+//! A route that has no case below fails the test, and so does one that lets others in than its case says.
+
+use gateway::{Access, Interface, Route};
+use http::Method;
+use serde_json::{Value, json};
+use testkit::{
+    Account, Answer, Call, ChatSocket, HttpVersion, Https, Server, ServerOptions,
+    account::{basic, from_base64},
+    register_many,
+};
+
+/// Who may call a route, and what one who may is answered.
+struct Case {
+    method: Method,
+    path: &'static str,
+    access: Access,
+    body: &'static str,
+    /// A status, or for gRPC the reason of the error.
+    permitted: &'static str,
+    /// What callers without credentials get where the answer depends on what else they bring.
+    without: Option<&'static str>,
+}
+
+/// The status of a success without a body.
+const DONE: &str = "204";
+/// The code that closes a socket whose credentials are no longer valid.
+const REAUTHENTICATE: u16 = 4401;
+/// The reason of a gRPC call that succeeded.
+const OK: &str = "";
+/// The answer of a method to an empty message that passed every check of the caller.
+const EMPTY: &str = "CONSTRAINT_VIOLATED";
+
+const LOCK: &str =
+    r#"{"registrationLock":"45b43bb819964ad8ba1c7bcb42a3175eeaf7dd8d2f95728f811517c20dfe72e0"}"#;
+const ATTRIBUTES: &str =
+    r#"{"fetchesMessages":true,"registrationId":1,"unrestrictedUnidentifiedAccess":true}"#;
+const DIGEST: &str = r#"{"identityType":"aci","digest":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}"#;
+const TOKENS: &str = r#"{"number":"+15550100001","tokens":["user:password"]}"#;
+/// To a device that does not exist, so that it is answered without anything happening.
+const MESSAGE: &str = r#"{"timestamp":1,"messages":[{"type":1,"destinationDeviceId":2,"destinationRegistrationId":1,"content":"AA=="}]}"#;
+
+/// Which account a route is about does not depend on the caller anywhere but where the path names one, and
+/// those routes are for everybody: sending to an account, fetching its pre-keys, asking whether it exists.
+fn cases() -> Vec<Case> {
+    use Access::{Anonymous, Anybody, Device, MaybeDevice, Newcomer};
+    let rest = |access, method: Method, path, body, permitted| Case {
+        method,
+        path,
+        access,
+        body,
+        permitted,
+        without: None,
+    };
+    let grpc = |access, path, permitted| rest(access, Method::POST, path, "", permitted);
+    let (get, put, post, patch, delete) =
+        (Method::GET, Method::PUT, Method::POST, Method::PATCH, Method::DELETE);
+    vec![
+        rest(Device, get.clone(), "/v1/accounts/whoami", "", "200"),
+        rest(Device, put.clone(), "/v1/accounts/attributes", ATTRIBUTES, DONE),
+        rest(Device, put.clone(), "/v1/devices/capabilities", r#"{"spqr":true}"#, DONE),
+        rest(Device, put.clone(), "/v1/accounts/registration_lock", LOCK, DONE),
+        rest(Device, delete.clone(), "/v1/accounts/registration_lock", "", DONE),
+        rest(Device, put.clone(), "/v1/accounts/gcm", r#"{"gcmRegistrationId":"token"}"#, DONE),
+        rest(Device, delete.clone(), "/v1/accounts/gcm", "", DONE),
+        rest(Device, put.clone(), "/v1/accounts/apn", r#"{"apnRegistrationId":"token"}"#, DONE),
+        rest(Device, delete.clone(), "/v1/accounts/apn", "", DONE),
+        rest(Device, put.clone(), "/v1/accounts/name", r#"{"deviceName":"bmFtZQ=="}"#, DONE),
+        rest(Device, delete.clone(), "/v1/accounts/me", "", DONE),
+        rest(Anonymous, Method::HEAD, "/v1/accounts/account/{service_id}", "", "200"),
+        rest(
+            Device,
+            put.clone(),
+            "/v2/accounts/phone_number_discoverability",
+            r#"{"discoverableByPhoneNumber":false}"#,
+            DONE,
+        ),
+        rest(Device, get.clone(), "/v2/accounts/data_report", "", "200"),
+        rest(Anybody, post.clone(), "/v2/backup/auth/check", TOKENS, "200"),
+        rest(Anybody, post.clone(), "/v2/svr/auth/check", TOKENS, "200"),
+        rest(Device, get.clone(), "/v2/config", "", "200"),
+        rest(Anybody, get.clone(), "/v1/keepalive", "", "200"),
+        rest(Anybody, get.clone(), "/v1/keepalive/provisioning", "", "200"),
+        rest(Device, put.clone(), "/v2/keys", "{}", DONE),
+        rest(Device, get.clone(), "/v2/keys", "", "200"),
+        rest(Device, post.clone(), "/v2/keys/check", DIGEST, "409"),
+        // Without credentials it takes the account's access key.
+        Case {
+            without: Some("401"),
+            ..rest(MaybeDevice, get.clone(), "/v2/keys/{target}/{devices}", "", "200")
+        },
+        rest(Device, put.clone(), "/v1/messages/{destination}", MESSAGE, "409"),
+        rest(Newcomer, post.clone(), "/v1/registration", "{}", "422"),
+        rest(Anybody, post.clone(), "/v1/verification/session", r#"{"number":"+15550109999"}"#, "200"),
+        rest(Anybody, get, "/v1/verification/session/{id}", "", "404"),
+        rest(Anybody, patch, "/v1/verification/session/{id}", "{}", "404"),
+        rest(Anybody, post, "/v1/verification/session/{id}/code", r#"{"transport":"sms"}"#, "404"),
+        rest(Anybody, put, "/v1/verification/session/{id}/code", r#"{"code":"123456"}"#, "404"),
+        grpc(Device, "/org.signal.chat.account.Accounts/GetAccountIdentity", OK),
+        grpc(Device, "/org.signal.chat.account.Accounts/DeleteAccount", OK),
+        grpc(Device, "/org.signal.chat.account.Accounts/SetRegistrationLock", EMPTY),
+        grpc(Device, "/org.signal.chat.account.Accounts/ClearRegistrationLock", OK),
+        grpc(Device, "/org.signal.chat.account.Accounts/SetRegistrationRecoveryPassword", EMPTY),
+        grpc(Device, "/org.signal.chat.account.Accounts/SetDiscoverableByPhoneNumber", OK),
+        grpc(Device, "/org.signal.chat.account.Accounts/ConfigureUnidentifiedAccess", EMPTY),
+        grpc(Device, "/org.signal.chat.account.Accounts/GetAccountDataReport", OK),
+        grpc(Anonymous, "/org.signal.chat.account.AccountsAnonymous/CheckAccountExistence", EMPTY),
+        grpc(Device, "/org.signal.chat.keys.Keys/GetPreKeyCount", OK),
+        grpc(Device, "/org.signal.chat.keys.Keys/GetPreKeys", EMPTY),
+        grpc(Device, "/org.signal.chat.keys.Keys/SetOneTimeEcPreKeys", EMPTY),
+        grpc(Device, "/org.signal.chat.keys.Keys/SetOneTimeKemSignedPreKeys", EMPTY),
+        grpc(Device, "/org.signal.chat.keys.Keys/SetEcSignedPreKey", EMPTY),
+        grpc(Device, "/org.signal.chat.keys.Keys/SetKemLastResortPreKey", EMPTY),
+        grpc(Anonymous, "/org.signal.chat.keys.KeysAnonymous/GetPreKeys", EMPTY),
+        grpc(Device, "/org.signal.chat.messages.Messages/SendMessage", EMPTY),
+        grpc(Device, "/org.signal.chat.messages.Messages/SendSyncMessage", EMPTY),
+    ]
+}
+
+impl Case {
+    fn is_of(&self, route: &Route) -> bool {
+        (&self.method, self.path) == (&route.method, route.path.as_str())
+    }
+
+    fn is_grpc(&self) -> bool {
+        self.path.starts_with("/org.signal.")
+    }
+
+    /// The path with its variable parts filled in, about that account.
+    fn path(&self, about: &Account) -> String {
+        let aci = about.aci.to_string();
+        [
+            ("{service_id}", aci.as_str()),
+            ("{destination}", &aci),
+            ("{target}", &aci),
+            ("{devices}", "*"),
+            ("{id}", "AAAAAAAAAAAAAAAAAAAAAAAA"),
+        ]
+        .iter()
+        .fold(self.path.to_owned(), |path, (name, value)| path.replace(name, value))
+    }
+
+    fn call(&self, about: &Account, authorization: Option<&str>) -> Call {
+        let call = Call::new(self.method.clone(), self.path(about));
+        let call = authorization.into_iter().fold(call, Call::authorization);
+        if self.is_grpc() {
+            // One message, without fields.
+            call.body("application/grpc", vec![0; 5])
+        } else {
+            call.body("application/json", self.body)
+        }
+    }
+
+    /// What those get whose credentials, or whose lack of them, keep them from calling.
+    fn refusal(&self, credentials: Credentials) -> Option<&'static str> {
+        let (rest, grpc) = match (self.access, credentials) {
+            (Access::Device, Credentials::None) => ("401", "BAD_AUTHENTICATION"),
+            (Access::Device | Access::MaybeDevice, Credentials::Wrong) => ("401", "INVALID_CREDENTIALS"),
+            (Access::Anonymous, Credentials::Wrong | Credentials::Right) => ("400", "BAD_AUTHENTICATION"),
+            (Access::Newcomer, Credentials::None) => ("401", "UNAUTHENTICATED"),
+            _ => return None,
+        };
+        Some(if self.is_grpc() { grpc } else { rest })
+    }
+
+    fn expected(&self, credentials: Credentials) -> &'static str {
+        let without = self.without.filter(|_| credentials == Credentials::None);
+        self.refusal(credentials).or(without).unwrap_or(self.permitted)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Credentials {
+    None,
+    Wrong,
+    Right,
+}
+
+/// The status of an answer, or for gRPC the reason of its error.
+fn outcome(case: &Case, answer: &Answer) -> String {
+    if !case.is_grpc() {
+        return answer.status.as_str().to_owned();
+    }
+    let Some(status) = answer.headers.get("grpc-status") else { return OK.to_owned() };
+    let details = answer.headers.get("grpc-status-details-bin").map_or(&[][..], |value| value.as_bytes());
+    let details = from_base64(&String::from_utf8_lossy(details));
+    let details = String::from_utf8_lossy(&details);
+    let known = ["BAD_AUTHENTICATION", "INVALID_CREDENTIALS", "CONSTRAINT_VIOLATED"];
+    known
+        .into_iter()
+        .find(|reason| details.contains(reason))
+        .map_or_else(|| format!("grpc-status {}", String::from_utf8_lossy(status.as_bytes())), str::to_owned)
+}
+
+/// Credentials that look like those of that account, and are not.
+fn wrong_credentials(account: &Account, other: &Account) -> [String; 4] {
+    [
+        basic(&format!("{}.1", account.aci), "wrong"),
+        basic(&format!("{}.1", account.aci), &other.password),
+        // A device that the account does not have, with the password of one that it has.
+        basic(&format!("{}.2", account.aci), &account.password),
+        basic(&format!("{}.1", account.pni), &account.password),
+    ]
+}
+
+/// What the server knows of an account, except when it was asked.
+async fn state(https: &mut Https, account: &Account) -> anyhow::Result<Value> {
+    let mut get = async |path: &str| https.send(Call::get(path).auth(account)).await?.success()?.json();
+    let report = get("/v2/accounts/data_report").await?["data"].take();
+    Ok(json!([get("/v1/accounts/whoami").await?, get("/v2/keys").await?, report]))
+}
+
+#[test]
+fn every_route_has_a_case() {
+    let (table, cases) = (gateway::route_table(), cases());
+    for route in &table {
+        let found: Vec<_> = cases.iter().filter(|case| case.is_of(route)).collect();
+        let [case] = found[..] else { panic!("{} cases for {} {}", found.len(), route.method, route.path) };
+        assert_eq!(case.access, route.access, "{} {}", route.method, route.path);
+        assert_eq!(case.is_grpc(), route.interface == Interface::Grpc, "{}", route.path);
+    }
+    for case in &cases {
+        let routes = table.iter().filter(|route| case.is_of(route)).count();
+        assert_eq!(routes, 1, "routes of {} {}", case.method, case.path);
+    }
+}
+
+#[tokio::test]
+async fn nobody_gets_further_than_they_may() -> anyhow::Result<()> {
+    let server = Server::start(ServerOptions::unlimited()).await?;
+    let cases = cases();
+    let accounts = register_many(&server, 0, cases.len() + 1, 4).await?;
+    let (victim, callers) = accounts.split_first().expect("registered");
+    let mut https = Https::connect(server.target(), HttpVersion::Http2).await?;
+    let before = state(&mut https, victim).await?;
+    for (case, caller) in cases.iter().zip(callers) {
+        let what = format!("{} {}", case.method, case.path);
+        let answer = https.send(case.call(victim, None)).await?;
+        assert_eq!(outcome(case, &answer), case.expected(Credentials::None), "{what} without credentials");
+        for wrong in wrong_credentials(victim, caller) {
+            let answer = https.send(case.call(victim, Some(&wrong))).await?;
+            assert_eq!(outcome(case, &answer), case.expected(Credentials::Wrong), "{what} as {wrong}");
+        }
+        // Another account, which may do to itself what it likes.
+        let answer = https.send(case.call(victim, Some(&caller.authorization()))).await?;
+        assert_eq!(outcome(case, &answer), case.expected(Credentials::Right), "{what} as somebody else");
+    }
+    assert_eq!(state(&mut https, victim).await?, before, "somebody has changed another account");
+    Ok(())
+}
+
+#[tokio::test]
+async fn in_a_socket_its_own_identity_counts() -> anyhow::Result<()> {
+    let server = Server::start(ServerOptions::unlimited()).await?;
+    let cases: Vec<_> = cases().into_iter().filter(|case| !case.is_grpc()).collect();
+    let accounts = register_many(&server, 0, cases.len() + 1, 4).await?;
+    let (victim, callers) = accounts.split_first().expect("registered");
+    let mut https = Https::connect(server.target(), HttpVersion::Http1).await?;
+    let before = state(&mut https, victim).await?;
+    let mut nobody = ChatSocket::connect(server.target(), None).await?;
+    let header = format!("Authorization: {}", victim.authorization());
+    for (case, caller) in cases.iter().zip(callers) {
+        let what = format!("{} {}", case.method, case.path);
+        let path = case.path(victim);
+        let ask = async |socket: &mut ChatSocket, headers: &[&str]| {
+            let id = socket.queue_request(case.method.as_str(), &path, headers, case.body.as_bytes());
+            match socket.answer(id).await {
+                Ok(answer) => Ok(answer.status.to_string()),
+                // Deleting an account closes its sockets, and may do so before it is answered.
+                Err(_) if socket.close_code() == Some(REAUTHENTICATE) => Ok(DONE.to_owned()),
+                Err(error) => Err(error),
+            }
+        };
+        assert_eq!(
+            ask(&mut nobody, &[]).await?,
+            case.expected(Credentials::None),
+            "{what} without credentials"
+        );
+        // A header does not make a device of a socket without credentials. Only registering looks at it.
+        let expected = match case.access {
+            Access::Newcomer => case.permitted,
+            _ => case.expected(Credentials::None),
+        };
+        assert_eq!(ask(&mut nobody, &[&header]).await?, expected, "{what} with a header");
+        let mut socket = ChatSocket::connect(server.target(), Some(caller)).await?;
+        let expected = case.expected(Credentials::Right);
+        assert_eq!(ask(&mut socket, &[]).await?, expected, "{what} as somebody else");
+        if case.path != "/v1/accounts/me" {
+            assert_eq!(ask(&mut socket, &[&header]).await?, expected, "{what} as one, with another's header");
+        }
+    }
+    assert_eq!(state(&mut https, victim).await?, before, "somebody has changed another account");
+    Ok(())
+}
