@@ -55,7 +55,8 @@ mod tests {
 
     #[test]
     fn text_that_is_not_json_differs_from_json_of_the_wrong_shape() {
-        let status = |text: &str| parse::<Number>(text.as_bytes()).map(drop).unwrap_err().into_response().status();
+        let status =
+            |text: &str| parse::<Number>(text.as_bytes()).map(drop).unwrap_err().into_response().status();
         assert_eq!(status(""), 422);
         assert_eq!(status("{"), 400);
         assert_eq!(status("{]"), 400);

@@ -7,13 +7,7 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, uri::Pat
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-use crate::{
-    caller::Origin,
-    limits::GatewayConfig,
-    reply::Refusal,
-    services::Services,
-    signal, socket,
-};
+use crate::{caller::Origin, limits::GatewayConfig, reply::Refusal, services::Services, signal, socket};
 
 /// The server's time on every answer, in milliseconds since the epoch. Clients take an answer without it
 /// for one that something in between has made up.
@@ -80,7 +74,8 @@ impl Door {
         } else {
             // A caller that hangs up must not cancel half a change.
             let door = self.clone();
-            let answer = self.tasks().spawn(async move { door.route(request, StatusCode::REQUEST_TIMEOUT).await });
+            let answer =
+                self.tasks().spawn(async move { door.route(request, StatusCode::REQUEST_TIMEOUT).await });
             answer.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
         };
         response.headers_mut().insert(TIMESTAMP, self.timestamp());

@@ -101,7 +101,8 @@ async fn serve(stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor, door:
     };
     let origin = Origin { peer: peer.ip(), carrier: Carrier::Https };
     let h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
-    let outcome = if h2 { serve_http2(stream, origin, &door).await } else { serve_http1(stream, origin, &door).await };
+    let outcome =
+        if h2 { serve_http2(stream, origin, &door).await } else { serve_http1(stream, origin, &door).await };
     if let Err(error) = outcome {
         tracing::debug!(%error, "a connection ended early");
     }

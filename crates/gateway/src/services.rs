@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use auth::{AccountService, registration::RegistrationService, remote_config::RemoteConfig, verification::VerificationService};
+use auth::{
+    AccountService, registration::RegistrationService, remote_config::RemoteConfig,
+    verification::VerificationService,
+};
 use axum::extract::FromRef;
 use keys::KeyService;
 use limits::RateLimits;

@@ -5,10 +5,12 @@ use std::{
     io::Write,
     net::SocketAddr,
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
+use auth::{revocation::Revocations, verification::VerificationService};
 use gateway::{Door, Listener, tls};
 use messages::MessageQueue;
 use tokio::{
@@ -29,8 +31,9 @@ const LOCK_FILE: &str = "lock";
 /// How long a stopping server waits for its connections. What waits for the disk is committed in any case.
 const DRAIN_LIMIT: Duration = Duration::from_secs(8);
 
-/// Pause between attempts to clear the queues of accounts that are gone, should one fail.
-const CLEAR_INTERVAL: Duration = Duration::from_mins(1);
+/// How often what is over is cleared away: queues of accounts that are gone, should their clearing have
+/// failed, and verification sessions nobody came back to.
+const TIDY_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Runs the server until it is told to stop.
 pub(crate) async fn serve(config: Config, development: bool) -> Result<()> {
@@ -52,7 +55,7 @@ pub(crate) async fn serve(config: Config, development: bool) -> Result<()> {
     let address = listener.address();
 
     let committer = tokio::spawn(run_committer(backend.queue.clone()));
-    let clearing = tokio::spawn(clear_queues(backend.revocations.clone()));
+    let tidying = tokio::spawn(tidy(backend.revocations.clone(), Arc::clone(&backend.verification)));
     let accepting = tokio::spawn(listener.run(tls, door.clone()));
     state::write(&config.data, address)?;
     announce(address)?;
@@ -65,7 +68,7 @@ pub(crate) async fn serve(config: Config, development: bool) -> Result<()> {
         () = signals.wait() => bail!("cut off by a second signal"),
     }
     accepting.abort();
-    clearing.abort();
+    tidying.abort();
     committer.await.context("the queue's committer failed")?;
     tracing::info!("stopped");
     Ok(())
@@ -84,13 +87,16 @@ async fn run_committer(queue: MessageQueue) {
     queue.run_committer().await;
 }
 
-/// Finishes what a crash may have left undone, and what failed in passing.
-async fn clear_queues(revocations: auth::revocation::Revocations) {
+/// Finishes what a crash may have left undone, and clears away what is over.
+async fn tidy(revocations: Revocations, verification: Arc<VerificationService>) {
     loop {
         if let Err(error) = revocations.finish().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "queues of former devices were not cleared");
         }
-        tokio::time::sleep(CLEAR_INTERVAL).await;
+        if let Err(error) = verification.remove_expired().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "expired sessions were not removed");
+        }
+        tokio::time::sleep(TIDY_INTERVAL).await;
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) struct Backend {
     pub(crate) services: Services,
     pub(crate) queue: MessageQueue,
     pub(crate) revocations: Revocations,
+    pub(crate) verification: Arc<VerificationService>,
 }
 
 /// Builds the services on those stores.
@@ -107,7 +108,7 @@ pub(crate) async fn build(config: &Config, stores: &Stores, vault: &Vault) -> Re
             Arc::clone(&clock),
             Arc::clone(&entropy),
         ),
-        verification,
+        verification: Arc::clone(&verification),
         registration: Arc::new(registration),
         remote_config: Arc::new(RemoteConfig::new(config.remote_config.clone())),
         keys: KeyService::new(keys, accounts.clone(), gates.clone(), Arc::new(NoGroupSendTokens)),
@@ -115,7 +116,7 @@ pub(crate) async fn build(config: &Config, stores: &Stores, vault: &Vault) -> Re
         limits,
         clock,
     });
-    Ok(Backend { services, queue, revocations })
+    Ok(Backend { services, queue, revocations, verification })
 }
 
 fn code_sender(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn CodeSender>> {

@@ -41,7 +41,8 @@ async fn a_row_moved_to_another_device_does_not_open() {
         aci: Aci(uuid::Uuid::from_u128(1)),
         device_id: DeviceId::try_from(id).unwrap(),
     });
-    let append = Append { device: mine, position: Position(1), envelope: Bytes::from_static(b"in the clear") };
+    let append =
+        Append { device: mine, position: Position(1), envelope: Bytes::from_static(b"in the clear") };
     queue.apply(Batch { appends: vec![append], deletes: Vec::new() }).await.unwrap();
 
     let file = directory.path().join("messages.sqlite");

@@ -27,7 +27,11 @@ pub(crate) fn constraint_violated(field: &'static str, rule: &'static str) -> St
 
 /// A rate limit has been reached.
 pub(crate) fn rate_limited(retry_after: Duration) -> Status {
-    with_reason(Code::ResourceExhausted, "RESOURCE_EXHAUSTED", ErrorDetails::with_retry_info(Some(retry_after)))
+    with_reason(
+        Code::ResourceExhausted,
+        "RESOURCE_EXHAUSTED",
+        ErrorDetails::with_retry_info(Some(retry_after)),
+    )
 }
 
 /// The server cannot do it now.

@@ -6,11 +6,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
-use futures_util::{
-    FutureExt, SinkExt, StreamExt,
-    future::BoxFuture,
-    stream::FuturesUnordered,
-};
+use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use http::{HeaderMap, StatusCode};
 use messages::{CloseReason, DeliverySession, Outbound, Subscription, session::Settled};
 use protocol::frame::{self, Frame, RequestFrame};
@@ -18,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::tungstenite;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::{DeliveryWish, frames};
+use super::{Admission, DeliveryWish, frames};
 use crate::{
     caller::Origin,
     door::Door,
@@ -30,7 +26,7 @@ pub(super) struct Chat {
     door: Door,
     origin: Origin,
     inherited: Arc<HeaderMap>,
-    wish: Option<DeliveryWish>,
+    device: Option<(DeliveryWish, Admission)>,
 }
 
 /// How a socket ends: a close code and its reason (RFC 6455 §7.4; from 4000 on, Signal's).
@@ -91,32 +87,44 @@ struct Delivery {
 }
 
 impl Chat {
-    pub(super) fn new(door: Door, origin: Origin, inherited: HeaderMap, wish: Option<DeliveryWish>) -> Self {
-        Self { door, origin, inherited: Arc::new(inherited), wish }
+    pub(super) fn new(
+        door: Door,
+        origin: Origin,
+        inherited: HeaderMap,
+        device: Option<(DeliveryWish, Admission)>,
+    ) -> Self {
+        Self { door, origin, inherited: Arc::new(inherited), device }
     }
 
     /// Runs the socket to its end.
-    pub(super) async fn run(self, socket: WebSocket) {
-        let delivery = self.wish.map(|wish| Delivery::begin(&self.door, wish));
-        let now = Instant::now();
-        let idle = Box::pin(sleep_until(now + self.door.config().socket_idle_timeout));
-        let stopping = Box::pin(self.door.stopping().clone().cancelled_owned());
-        let mut open = Open {
-            socket,
-            chat: self,
-            delivery,
-            in_flight: FuturesUnordered::new(),
-            outbox: Vec::new(),
-            last_heard: now,
-            idle,
-            stopping,
+    pub(super) async fn run(mut self, socket: WebSocket) {
+        let device = self.device.take();
+        let delivery = device.as_ref().map(|(wish, _)| Delivery::begin(&self.door, *wish));
+        let admitted = match device {
+            Some((_, admission)) => admission.is_still_good(&self.door).await,
+            None => true,
         };
-        let stop = open.serve().await;
+        let mut open = Open::new(socket, self, delivery);
+        let stop = if admitted { open.serve().await } else { Stop::Close(REVOKED) };
         open.finish(stop).await;
     }
 }
 
 impl Open {
+    fn new(socket: WebSocket, chat: Chat, delivery: Option<Delivery>) -> Self {
+        let now = Instant::now();
+        Self {
+            idle: Box::pin(sleep_until(now + chat.door.config().socket_idle_timeout)),
+            stopping: Box::pin(chat.door.stopping().clone().cancelled_owned()),
+            socket,
+            chat,
+            delivery,
+            in_flight: FuturesUnordered::new(),
+            outbox: Vec::new(),
+            last_heard: now,
+        }
+    }
+
     async fn serve(&mut self) -> Stop {
         loop {
             let mut event = self.next().await;
@@ -223,7 +231,9 @@ impl Open {
             if room == 0 || !delivery.more {
                 return Ok(());
             }
-            let Ok(read) = delivery.subscription.read(room).await else { return Err(Stop::Close(READ_FAILED)) };
+            let Ok(read) = delivery.subscription.read(room).await else {
+                return Err(Stop::Close(READ_FAILED));
+            };
             delivery.more = !read.is_empty();
             let (outbound, settled) = delivery.session.deliver(read);
             for settled in settled {
@@ -248,7 +258,9 @@ impl Open {
         let now = self.chat.door.services().parts().clock.now();
         self.outbox.extend(outbound.into_iter().map(|outbound| {
             Message::Binary(match outbound {
-                Outbound::Message { request_id, envelope } => frame::encode_delivery(request_id, &envelope, now),
+                Outbound::Message { request_id, envelope } => {
+                    frame::encode_delivery(request_id, &envelope, now)
+                }
                 Outbound::QueueEmpty { request_id } => frame::encode_queue_empty(request_id, now),
             })
         }));

@@ -12,14 +12,16 @@ const FORWARDED: &str = "x-forwarded-for";
 /// A request frame as the router takes it; `None` if its verb or path is none.
 pub(super) fn request(frame: RequestFrame, inherited: &HeaderMap) -> Option<Request<Body>> {
     let method = Method::from_bytes(frame.verb.as_bytes()).ok()?;
-    let uri = Uri::try_from(frame.path).ok().filter(|uri| uri.path().starts_with('/') && uri.host().is_none())?;
+    let uri =
+        Uri::try_from(frame.path).ok().filter(|uri| uri.path().starts_with('/') && uri.host().is_none())?;
     let mut request = Request::new(frame.body.map_or_else(Body::empty, Body::from));
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     let headers = request.headers_mut();
     headers.clone_from(inherited);
     for (name, value) in frame.headers.iter().filter_map(|line| parse_header(line)) {
-        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) else {
+        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+        else {
             continue;
         };
         // Which client holds the socket was said when it was opened.

@@ -6,7 +6,7 @@
 mod chat;
 mod frames;
 
-use auth::Authenticated;
+use auth::{Authenticated, credentials::BasicCredentials};
 use axum::{
     body::Body,
     extract::{FromRequestParts, WebSocketUpgrade},
@@ -32,7 +32,6 @@ const INHERITED: [HeaderName; 4] = [
 ];
 
 const RECEIVE_STORIES: HeaderName = HeaderName::from_static("x-signal-receive-stories");
-const DISABLE_MESSAGES: HeaderName = HeaderName::from_static("x-signal-disable-messages");
 
 /// The kinds of websocket there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +51,19 @@ impl Kind {
 ///
 /// Wrong credentials are 403 here and only here: clients take it to mean that their device is gone for
 /// good. So nothing else may be answered with it, least of all a store that is away.
-pub(crate) async fn upgrade(door: &Door, Kind::Chat: Kind, request: Request<Body>, origin: Origin) -> Response {
+pub(crate) async fn upgrade(
+    door: &Door,
+    Kind::Chat: Kind,
+    request: Request<Body>,
+    origin: Origin,
+) -> Response {
     let (mut parts, _) = request.into_parts();
     let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),
     };
-    let identity = match identify(door, &parts.headers).await {
+    let admission = Admission::begin(door, &parts.headers);
+    let identity = match admission.identify(door).await {
         Ok(identity) => identity,
         Err(Unidentified::Refused) => return StatusCode::FORBIDDEN.into_response(),
         Err(Unidentified::Storage(error)) => {
@@ -67,7 +72,9 @@ pub(crate) async fn upgrade(door: &Door, Kind::Chat: Kind, request: Request<Body
         }
     };
     let origin = Origin { carrier: Carrier::Socket(identity), ..origin };
-    let chat = Chat::new(door.clone(), origin, inherited(&parts.headers), delivery_wish(identity, &parts.headers));
+    let inherited = inherited(&parts.headers, identity);
+    let wish = delivery_wish(identity, &parts.headers);
+    let chat = Chat::new(door.clone(), origin, inherited, wish.map(|wish| (wish, admission)));
     let tasks = door.tasks().clone();
     upgrade
         .read_buffer_size(SOCKET_READ_BUFFER)
@@ -79,7 +86,7 @@ pub(crate) async fn upgrade(door: &Door, Kind::Chat: Kind, request: Request<Body
         .on_upgrade(move |socket| tasks.track_future(chat.run(socket)))
 }
 
-/// How a device that connects wants its messages; `None` if it wants none.
+/// How a device that connects wants its messages.
 #[derive(Clone, Copy, Debug)]
 struct DeliveryWish {
     device: Authenticated,
@@ -87,18 +94,40 @@ struct DeliveryWish {
 }
 
 fn delivery_wish(identity: Option<Authenticated>, headers: &HeaderMap) -> Option<DeliveryWish> {
-    let says = |name, value: &str| headers.get(name).is_some_and(|found| found == value);
-    identity
-        .filter(|_| !says(DISABLE_MESSAGES, "true"))
-        .map(|device| DeliveryWish { device, receive_stories: says(RECEIVE_STORIES, "true") })
+    let receive_stories = headers.get(RECEIVE_STORIES).is_some_and(|value| value == "true");
+    identity.map(|device| DeliveryWish { device, receive_stories })
 }
 
-async fn identify(door: &Door, headers: &HeaderMap) -> Result<Option<Authenticated>, Unidentified> {
-    match caller::identify(&door.services().parts().accounts, headers).await {
-        // A client about to register opens its socket with its number and the password it is going to
-        // have, and expects the registration inside to use them.
-        Err(Unidentified::Refused) if names_a_number(headers) => Ok(None),
-        outcome => outcome,
+/// The credentials of an upgrade, until its socket is where a revocation reaches it.
+struct Admission {
+    credentials: HeaderMap,
+    /// Revocations before the credentials were looked at.
+    disconnections: u64,
+}
+
+impl Admission {
+    fn begin(door: &Door, headers: &HeaderMap) -> Self {
+        let credentials = headers.get(header::AUTHORIZATION).map(|value| (header::AUTHORIZATION, value.clone()));
+        Self {
+            credentials: credentials.into_iter().collect(),
+            disconnections: door.services().parts().messages.queue().disconnections(),
+        }
+    }
+
+    async fn identify(&self, door: &Door) -> Result<Option<Authenticated>, Unidentified> {
+        match caller::identify(&door.services().parts().accounts, &self.credentials).await {
+            // A client about to register opens its socket with its number and the password it is going to
+            // have, and expects the registration inside to use them.
+            Err(Unidentified::Refused) if names_a_number(&self.credentials) => Ok(None),
+            outcome => outcome,
+        }
+    }
+
+    /// Whether the credentials are still good, for a socket that has just subscribed. A revocation after
+    /// they were looked at and before that would have passed the socket by.
+    async fn is_still_good(&self, door: &Door) -> bool {
+        let unchanged = door.services().parts().messages.queue().disconnections() == self.disconnections;
+        unchanged || matches!(self.identify(door).await, Ok(Some(_)))
     }
 }
 
@@ -106,10 +135,15 @@ fn names_a_number(headers: &HeaderMap) -> bool {
     headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| auth::credentials::BasicCredentials::from_header(value).ok())
+        .and_then(|value| BasicCredentials::from_header(value).ok())
         .is_some_and(|credentials| credentials.user().parse::<PhoneNumber>().is_ok())
 }
 
-fn inherited(headers: &HeaderMap) -> HeaderMap {
-    INHERITED.into_iter().filter_map(|name| headers.get(&name).map(|value| (name, value.clone()))).collect()
+/// An authenticated socket does not keep the password that opened it.
+fn inherited(headers: &HeaderMap, identity: Option<Authenticated>) -> HeaderMap {
+    INHERITED
+        .into_iter()
+        .filter(|name| identity.is_none() || name != header::AUTHORIZATION)
+        .filter_map(|name| headers.get(&name).map(|value| (name, value.clone())))
+        .collect()
 }

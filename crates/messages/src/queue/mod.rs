@@ -94,6 +94,8 @@ struct Shared {
     /// it knows that every lower position of that device has been entered already.
     last_position: AtomicU64,
     pending_bytes: AtomicUsize,
+    /// Counts calls of [`MessageQueue::disconnect`].
+    disconnections: AtomicU64,
 }
 
 type Shard = HashMap<DeviceAddress, DeviceQueue>;
@@ -141,6 +143,7 @@ impl MessageQueue {
             inbox: Inbox::default(),
             last_position: AtomicU64::new(last_position.0),
             pending_bytes: AtomicUsize::new(0),
+            disconnections: AtomicU64::new(0),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -185,8 +188,16 @@ impl MessageQueue {
         Subscription::open(Arc::clone(&self.shared), device)
     }
 
+    /// How often readers have been disconnected. A caller that finds another number after subscribing than
+    /// before it checked who the reader is must check again: a disconnection in between did not meet the
+    /// reader.
+    pub fn disconnections(&self) -> u64 {
+        self.shared.disconnections.load(Ordering::Acquire)
+    }
+
     /// Closes the readers of all of an account's devices.
     pub fn disconnect(&self, aci: Aci, reason: CloseReason) {
+        self.shared.disconnections.fetch_add(1, Ordering::AcqRel);
         for shard in &self.shared.shards {
             for (_, queue) in shard.lock().iter().filter(|(device, _)| device.aci == aci) {
                 queue.close(reason);

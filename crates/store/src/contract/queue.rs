@@ -17,7 +17,11 @@ fn device(aci: u128, id: u32) -> DeviceAddress {
 }
 
 fn append(device: DeviceAddress, position: u64) -> Append {
-    Append { device, position: Position(position), envelope: Bytes::from(vec![position.to_le_bytes()[0]; 100]) }
+    Append {
+        device,
+        position: Position(position),
+        envelope: Bytes::from(vec![position.to_le_bytes()[0]; 100]),
+    }
 }
 
 async fn fill(store: &Store, device: DeviceAddress, positions: impl IntoIterator<Item = u64>) {

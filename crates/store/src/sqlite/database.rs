@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -12,10 +13,7 @@ use protocol::ambient::StorageError;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use super::{
-    migrations,
-    writer::Writer,
-};
+use super::{migrations, writer::Writer};
 
 /// Reader connections per file. Reads are short; more would only contend for two cores.
 const READERS: usize = 4;
@@ -115,9 +113,10 @@ impl Database {
         let idle = Arc::clone(&self.readers.idle);
         tokio::task::spawn_blocking(move || {
             let connection = idle.lock().pop().ok_or_else(|| StorageError::unavailable("no reader is left"))?;
-            let outcome = work(&connection);
+            // A bug in one read must not cost the file a reader.
+            let outcome = catch_unwind(AssertUnwindSafe(|| work(&connection)));
             idle.lock().push(connection);
-            outcome
+            outcome.unwrap_or_else(|_| Err(StorageError::unavailable("the read panicked")))
         })
         .await
         .map_err(StorageError::unavailable)?
@@ -166,7 +165,10 @@ mod tests {
 
     async fn database(directory: &tempfile::TempDir) -> Database {
         let database = Database::open(&directory.path().join("m.sqlite"), Schema::Messages, true).unwrap();
-        database.write(|c| c.execute_batch("CREATE TABLE t(x INTEGER PRIMARY KEY)").map_err(sql)).await.unwrap();
+        database
+            .write(|c| c.execute_batch("CREATE TABLE t(x INTEGER PRIMARY KEY)").map_err(sql))
+            .await
+            .unwrap();
         database
     }
 
@@ -199,6 +201,17 @@ mod tests {
         assert!(panicked.is_err());
         database.write(|c| c.execute("INSERT INTO t VALUES (1)", []).map_err(sql)).await.unwrap();
         assert_eq!(database.read(count).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn panicking_reads_cost_no_reader() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = database(&directory).await;
+        for _ in 0..=READERS {
+            let panicked: Result<(), _> = database.read(|_| panic!("on purpose")).await;
+            assert!(panicked.is_err());
+        }
+        assert_eq!(database.read(count).await.unwrap(), 0);
     }
 
     #[tokio::test]

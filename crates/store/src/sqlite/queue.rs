@@ -139,7 +139,8 @@ fn read_rows(
         .map_err(sql)?;
     // One row more than asked for tells whether the page was cut.
     let limit = i64::try_from(messages.max(1)).unwrap_or(i64::MAX).saturating_add(1);
-    let mut rows = select.query(params![aci.as_bytes(), device_id.get(), row_id(after), limit]).map_err(sql)?;
+    let mut rows =
+        select.query(params![aci.as_bytes(), device_id.get(), row_id(after), limit]).map_err(sql)?;
     let mut page = Vec::new();
     let mut size = 0;
     while let Some(row) = rows.next().map_err(sql)? {

@@ -165,4 +165,3 @@ fn transaction(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<()
 fn execute(connection: &Connection, statement: &'static str) -> Result<(), rusqlite::Error> {
     connection.prepare_cached(statement)?.execute([]).map(drop)
 }
-

@@ -229,7 +229,11 @@ fn bundles(found: KeyBundles) -> AccountPreKeyBundles {
 }
 
 fn some<K>(keys: Vec<K>) -> Result<Vec<K>, Status> {
-    if (1..=MAX_ONE_TIME_KEYS).contains(&keys.len()) { Ok(keys) } else { Err(invalid("must be 1 to 100 keys")) }
+    if (1..=MAX_ONE_TIME_KEYS).contains(&keys.len()) {
+        Ok(keys)
+    } else {
+        Err(invalid("must be 1 to 100 keys"))
+    }
 }
 
 fn ec_pre_key(key: common::EcPreKey) -> Result<EcPreKey, Status> {
@@ -261,7 +265,10 @@ fn signature(bytes: &[u8]) -> Result<Signature, Status> {
 }
 
 fn read_key_id(id: i32) -> Result<KeyId, Status> {
-    u32::try_from(id).ok().and_then(|id| KeyId::try_from(id).ok()).ok_or_else(|| invalid("key id out of range"))
+    u32::try_from(id)
+        .ok()
+        .and_then(|id| KeyId::try_from(id).ok())
+        .ok_or_else(|| invalid("key id out of range"))
 }
 
 /// Key ids have 31 bits.

@@ -116,8 +116,8 @@ fn copy(device: u32, message: Message) -> Result<IndividualMessage, Status> {
     if message.registration_id > u32::from(RegistrationId::MAX) {
         return Err(error::constraint_violated("messages.registration_id", "out of range"));
     }
-    let device_id =
-        u8::try_from(device).map_err(|_| error::constraint_violated("messages.messages", "not a device id"))?;
+    let device_id = u8::try_from(device)
+        .map_err(|_| error::constraint_violated("messages.messages", "not a device id"))?;
     Ok(IndividualMessage {
         device_id,
         registration_id: message.registration_id,

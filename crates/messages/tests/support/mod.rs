@@ -1,0 +1,145 @@
+//! A store in memory that does as it is told, and a queue on it.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use messages::{Batch, MessageQueue, Page, Position, QueueConfig, QueueStore, StoredEnvelope};
+use parking_lot::Mutex;
+use protocol::{
+    Aci, DeviceAddress, DeviceId,
+    ambient::{ManualClock, StorageError, Timestamp},
+};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+type Rows = BTreeMap<(DeviceAddress, Position), Bytes>;
+
+/// Remembers until the test ends; a clone remembers the same.
+#[derive(Clone, Default)]
+pub struct TestStore(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    rows: Mutex<Rows>,
+    commits: Mutex<usize>,
+    failing: Mutex<bool>,
+    held: watch::Sender<bool>,
+}
+
+impl TestStore {
+    pub fn commits(&self) -> usize {
+        *self.0.commits.lock()
+    }
+
+    pub fn stored(&self, device: DeviceAddress) -> usize {
+        self.0.rows.lock().keys().filter(|(owner, _)| *owner == device).count()
+    }
+
+    /// What the envelopes of a device say.
+    pub fn labels(&self, device: DeviceAddress) -> Vec<u32> {
+        let rows = self.0.rows.lock();
+        rows.iter().filter(|((owner, _), _)| *owner == device).map(|(_, envelope)| number(envelope)).collect()
+    }
+
+    /// Another store that holds the same now.
+    pub fn copy(&self) -> Self {
+        let copy = Self::default();
+        copy.0.rows.lock().clone_from(&self.0.rows.lock());
+        copy
+    }
+
+    pub fn fail(&self, failing: bool) {
+        *self.0.failing.lock() = failing;
+    }
+
+    pub fn hold(&self) {
+        self.0.held.send_replace(true);
+    }
+
+    pub fn release(&self) {
+        self.0.held.send_replace(false);
+    }
+}
+
+#[async_trait]
+impl QueueStore for TestStore {
+    async fn apply(&self, batch: Batch) -> Result<(), StorageError> {
+        let _ = self.0.held.subscribe().wait_for(|held| !held).await;
+        if *self.0.failing.lock() {
+            return Err(StorageError::unavailable("on purpose"));
+        }
+        let mut rows = self.0.rows.lock();
+        for append in batch.appends {
+            assert!(rows.insert((append.device, append.position), append.envelope).is_none());
+        }
+        for row in batch.deletes {
+            rows.remove(&row);
+        }
+        *self.0.commits.lock() += 1;
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        device: DeviceAddress,
+        after: Position,
+        messages: usize,
+        _bytes: usize,
+    ) -> Result<Page, StorageError> {
+        // A real store answers later than it is asked.
+        tokio::task::yield_now().await;
+        let rows = self.0.rows.lock();
+        let mut rows = rows
+            .range((device, Position(after.0 + 1))..=(device, Position(u64::MAX)))
+            .map(|((_, position), envelope)| StoredEnvelope { position: *position, envelope: envelope.clone() });
+        let envelopes = rows.by_ref().take(messages).collect();
+        Ok(Page { envelopes, more: rows.next().is_some() })
+    }
+
+    async fn clear(&self, aci: Aci, device: Option<DeviceId>, up_to: Position) -> Result<(), StorageError> {
+        self.0.rows.lock().retain(|(owner, position), _| {
+            owner.aci != aci || device.is_some_and(|device| device != owner.device_id) || *position > up_to
+        });
+        Ok(())
+    }
+
+    async fn last_position(&self) -> Result<Position, StorageError> {
+        Ok(self.0.rows.lock().keys().map(|(_, position)| *position).max().unwrap_or_default())
+    }
+}
+
+pub fn device(account: u128) -> DeviceAddress {
+    DeviceAddress { aci: Aci(Uuid::from_u128(account)), device_id: DeviceId::PRIMARY }
+}
+
+/// An envelope that says which one it is.
+pub fn label(number: u32) -> Bytes {
+    Bytes::copy_from_slice(&number.to_be_bytes())
+}
+
+pub fn number(envelope: &[u8]) -> u32 {
+    u32::from_be_bytes(envelope.try_into().unwrap())
+}
+
+pub fn start() -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000)
+}
+
+pub fn later() -> Timestamp {
+    Timestamp::from_millis(1_700_000_001_000)
+}
+
+pub async fn open() -> (MessageQueue, TestStore) {
+    open_with(TestStore::default(), QueueConfig::default()).await
+}
+
+/// The queue with its committer running.
+pub async fn open_with(store: TestStore, config: QueueConfig) -> (MessageQueue, TestStore) {
+    let clock = Arc::new(ManualClock::new(start()));
+    let queue = MessageQueue::open(Arc::new(store.clone()), clock, config).await.unwrap();
+    let committer = queue.clone();
+    tokio::spawn(async move { committer.run_committer().await });
+    (queue, store)
+}
