@@ -106,6 +106,11 @@ export class Connection {
     return { status: response.status, headers: Object.fromEntries(names), text, json: parseJson(text) };
   }
 
+  /** Resolves when the server has read everything that was sent before, acknowledgements among it. */
+  async flush() {
+    await this.rest('GET', '/v1/keepalive');
+  }
+
   /** Closes the connection and waits until the library has reported it. */
   async disconnect() {
     await this.chat.disconnect();

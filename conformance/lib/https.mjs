@@ -112,6 +112,7 @@ function answerOf(stream, read) {
   return new Promise((resolve, reject) => {
     stream.on('response', (incoming) => resolve(read(incoming)));
     stream.on('error', reject);
+    stream.on('close', () => reject(new Error('the stream was closed')));
   });
 }
 
@@ -123,6 +124,7 @@ function collect(readable, status, headers) {
       resolve({ status, headers: plainHeaders(headers), text: Buffer.concat(chunks).toString() }),
     );
     readable.on('error', reject);
+    readable.on('close', () => reject(new Error('the answer was cut off')));
   });
 }
 

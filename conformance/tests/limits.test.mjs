@@ -8,7 +8,7 @@ import { send } from '../lib/messages.mjs';
 import { World, onEveryCarrier } from '../lib/world.mjs';
 
 const SCARCE = { size: 2, interval_ms: 600_000 };
-const CODE_REQUEST = { transport: 'sms', client: 'ios', languages: [] };
+const CODE_REQUEST = { client: 'ios', languages: [] };
 
 const world = await World.start({
   limits: {
@@ -19,6 +19,12 @@ const world = await World.start({
     verification_code_send: SCARCE,
   },
 });
+
+async function newSession(carrier, e164) {
+  const session = await world.net(carrier).createRegistrationSession({ e164 });
+  if (!session.sessionState.allowedToRequestCode) await session.submitCaptcha(CAPTCHA);
+  return session;
+}
 
 function assertWait(seconds) {
   assert.ok(seconds > 0 && seconds <= SCARCE.interval_ms / 1000, `told to wait ${seconds} s`);
@@ -42,16 +48,30 @@ onEveryCarrier((carrier) => {
     assert.match(refused.headers['retry-after'], /^\d+$/);
   });
 
-  test('codes sent and codes tried', async () => {
+  test('codes sent to one number, whatever the session', async () => {
     const number = world.newNumber();
-    const session = await world.net(carrier).createRegistrationSession({ e164: number });
-    if (!session.sessionState.allowedToRequestCode) await session.submitCaptcha(CAPTCHA);
-    for (let count = 0; count < SCARCE.size; count++) await session.requestVerification(CODE_REQUEST);
-    assertWait((await failsWith('RateLimitedError', () => session.requestVerification(CODE_REQUEST))).retryAfterSecs);
-    const { code } = await world.server.outbox.next(number, SCARCE.size - 1);
-    const wrong = code === '000000' ? '000001' : '000000';
-    for (let count = 0; count < SCARCE.size; count++) assert.equal(await session.verifySession(wrong), false);
-    assertWait((await failsWith('RateLimitedError', () => session.verifySession(code))).retryAfterSecs);
+    await (await newSession(carrier, number)).requestVerification({ ...CODE_REQUEST, transport: 'sms' });
+    await (await newSession(carrier, number)).requestVerification({ ...CODE_REQUEST, transport: 'voice' });
+    const third = await newSession(carrier, number);
+    const error = await failsWith('RateLimitedError', () =>
+      third.requestVerification({ ...CODE_REQUEST, transport: 'sms' }),
+    );
+    assertWait(error.retryAfterSecs);
+    assert.equal(world.server.outbox.count(number), SCARCE.size);
+  });
+
+  test('codes tried', async () => {
+    const number = world.newNumber();
+    const session = await newSession(carrier, number);
+    await session.requestVerification({ ...CODE_REQUEST, transport: 'sms' });
+    const { code } = await world.server.outbox.next(number);
+    const guesses = ['000000', '000001', '000002', '000003']
+      .filter((guess) => guess !== code)
+      .slice(0, SCARCE.size + 1);
+    const error = await failsWith('RateLimitedError', async () => {
+      for (const guess of guesses) assert.equal(await session.verifySession(guess), false);
+    });
+    assertWait(error.retryAfterSecs);
   });
 
   test('registrations of one number', async () => {

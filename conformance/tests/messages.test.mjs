@@ -76,7 +76,7 @@ onEveryCarrier((carrier) => {
     const sentAt = await send(alice, bob.account.aci, devices, 'hello');
     await alice.disconnect();
     await receive(bob);
-    await bob.disconnect();
+    await bob.flush();
     const again = await world.connect(carrier, alice.account);
     assert.equal((await receive(again, { receipts: true })).clientTimestamp, sentAt);
   });

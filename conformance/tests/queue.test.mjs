@@ -61,7 +61,7 @@ onEveryCarrier((carrier) => {
     const first = await world.connect(carrier, account);
     const events = await takeEvents(first, 6);
     for (const index of [4, 0, 3]) events[index].ack();
-    await first.rest('GET', '/v1/keepalive');
+    await first.flush();
     await first.disconnect();
     const second = await world.connect(carrier, account);
     const again = (await takeEvents(second, 3)).map(guidOf);
@@ -75,7 +75,7 @@ onEveryCarrier((carrier) => {
     const { account, texts } = await awayWith(carrier, 1);
     const first = await world.connect(carrier, account);
     (await first.events.waitFor('message')).ack(500);
-    await first.rest('GET', '/v1/keepalive');
+    await first.flush();
     await first.disconnect();
     const second = await world.connect(carrier, account);
     assert.equal((await receive(second)).text, texts[0]);
@@ -121,7 +121,7 @@ onEveryCarrier((carrier) => {
     const first = await world.connect(carrier, account);
     const seen = (await takeEvents(first, 40)).map(guidOf);
     assert.equal(new Set(seen).size, 40);
-    await first.rest('GET', '/v1/keepalive');
+    await first.flush();
     assert.deepEqual(first.events.drain('message'), []);
     await first.disconnect();
     const second = await world.connect(carrier, account);
