@@ -116,13 +116,14 @@ async fn oversized_frames_close_with_1009() -> anyhow::Result<()> {
 #[tokio::test]
 async fn websocket_violations_end_the_connection() -> anyhow::Result<()> {
     let (server, account, _) = started().await?;
-    // Unmasked; reserved bits; unknown opcode; a fragment of nothing; a long ping.
+    // Unmasked; reserved bits; unknown opcode; a fragment of nothing; a ping that is too long.
+    let long_ping = [&[0x89, 0xFE, 0x00, 0x7E][..], &[0; 130]].concat();
     let frames: [&[u8]; 5] = [
         &[0x82, 0x02, 0, 0],
         &[0xC2, 0x80, 0, 0, 0, 0],
         &[0x83, 0x80, 0, 0, 0, 0],
         &[0x80, 0x80, 0, 0, 0, 0],
-        &[0x89, 0xFE, 0x00, 0x7E, 0, 0, 0, 0],
+        &long_ping,
     ];
     for frame in frames {
         let mut socket = ChatSocket::connect(server.target(), Some(&account)).await?;
@@ -147,10 +148,7 @@ async fn oversized_and_malformed_json_is_refused() -> anyhow::Result<()> {
     ];
     let deep = "[".repeat(100_000);
     for (method, path) in paths {
-        for body in
-            ["", "{", "[]", "null", "nul", "{\"a\":}", "\u{0}", "{\"messages\":{}}", "\"x\"", deep.as_str()]
-        {
-            // The first three accept an object only; an empty upload of keys succeeds.
+        for body in ["", "{", "null", "nul", "{\"a\":}", "\u{0}", "\"x\"", "7", deep.as_str()] {
             let mut https = Https::connect(server.target(), HttpVersion::Http1).await?;
             let call =
                 Call::new(method.clone(), path).auth(&account).body("application/json", body.to_owned());
@@ -274,7 +272,10 @@ async fn unknown_routes_are_404_everywhere() -> anyhow::Result<()> {
 /// A recipient that holds its socket open and reads nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_does_not_read_costs_little_and_loses_nothing() -> anyhow::Result<()> {
-    const MESSAGES: usize = 1_500;
+    const MESSAGES: usize = 1_600;
+    const WARM_UP: usize = 64;
+    /// Messages under way at a time.
+    const TOGETHER: usize = 32;
     const CONTENT_LEN: usize = 32 * 1024;
     const GROWTH_KIB_MAX: u64 = 24 * 1024;
     let server = Server::start(ServerOptions::unlimited()).await?;
@@ -291,13 +292,22 @@ async fn a_reader_that_does_not_read_costs_little_and_loses_nothing() -> anyhow:
         }],
     });
     let path = format!("/v1/messages/{}", reader.aci);
-    for _ in 0..20 {
-        assert_eq!(socket.request("PUT", &path, Some(&body)).await?.status, 200);
-    }
+    let body = body.to_string();
+    let mut send = async |count: usize| -> anyhow::Result<()> {
+        for _ in 0..count / TOGETHER {
+            for _ in 0..TOGETHER {
+                socket.queue_request("PUT", &path, &["content-type: application/json"], body.as_bytes());
+            }
+            for _ in 0..TOGETHER {
+                let (_, answer) = timeout(PATIENCE, socket.any_answer()).await??;
+                assert_eq!(answer.status, 200);
+            }
+        }
+        Ok(())
+    };
+    send(WARM_UP).await?;
     let before = process::memory(server.pid())?.anonymous_kib;
-    for _ in 20..MESSAGES {
-        assert_eq!(socket.request("PUT", &path, Some(&body)).await?.status, 200);
-    }
+    send(MESSAGES - WARM_UP).await?;
     let after = process::memory(server.pid())?.anonymous_kib;
     assert!(after < before + GROWTH_KIB_MAX, "memory grew from {before} KiB to {after} KiB");
     let mut again = ChatSocket::connect(server.target(), Some(reader)).await?;

@@ -13,6 +13,8 @@ use tokio::time::timeout;
 
 const FETCHERS: usize = 64;
 const LAST_KEYS: u32 = 10;
+/// Nothing here takes so long, however busy the machine.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_one_time_keys_are_handed_out_once_each() -> anyhow::Result<()> {
@@ -65,7 +67,8 @@ async fn send_all(
             sent += 1;
         }
         // A socket counts its requests from zero.
-        let (id, answer) = socket.any_answer().await?;
+        let answer = timeout(PATIENCE, socket.any_answer()).await;
+        let (id, answer) = answer.with_context(|| format!("{answered} answers to {sent} requests"))??;
         *statuses.get_mut(usize::try_from(id)?).context("an answer to nothing")? = answer.status;
     }
     Ok(statuses)
@@ -98,7 +101,9 @@ async fn a_second_socket_takes_over_and_nothing_is_lost() -> anyhow::Result<()> 
     for takeover in 1..=TAKEOVERS {
         // Some of what comes in is acknowledged, some is left for the next connection.
         while seen.len() < (takeover * MESSAGES / (TAKEOVERS + 1)) as usize {
-            let delivery = timeout(Duration::from_secs(10), socket.delivery()).await??;
+            let delivery = timeout(PATIENCE, socket.delivery()).await;
+            let delivery =
+                delivery.with_context(|| format!("takeover {takeover}, {} seen", seen.len()))??;
             let number = number_of(&delivery.envelope)?;
             if !number.is_multiple_of(10) {
                 socket.queue_ack(delivery.id);
@@ -106,14 +111,17 @@ async fn a_second_socket_takes_over_and_nothing_is_lost() -> anyhow::Result<()> 
             seen.insert(number);
         }
         let next = ChatSocket::connect(server.target(), Some(reader)).await?;
-        let (code, _) = timeout(Duration::from_secs(10), socket.closed()).await??;
+        let closed = timeout(PATIENCE, socket.closed()).await;
+        let (code, _) = closed.context("the old socket was not closed")??;
         assert_eq!(code, 4409);
         socket = next;
     }
     // Every tenth message was left unacknowledged by all connections before this one.
     let (mut last, mut left_over) = (None, HashSet::new());
     while seen.len() < MESSAGES as usize || left_over.len() < MESSAGES.div_ceil(10) as usize {
-        let delivery = timeout(Duration::from_secs(10), socket.delivery()).await??;
+        let delivery = timeout(PATIENCE, socket.delivery()).await;
+        let delivery =
+            delivery.with_context(|| format!("{} seen, {} left over", seen.len(), left_over.len()))??;
         let number = number_of(&delivery.envelope)?;
         assert!(last < Some(number), "{number} came after {last:?}");
         last = Some(number);
@@ -124,7 +132,7 @@ async fn a_second_socket_takes_over_and_nothing_is_lost() -> anyhow::Result<()> 
         }
     }
     assert!(sending.await??.iter().all(|status| *status == 200));
-    timeout(Duration::from_secs(10), socket.queue_empty()).await??;
+    timeout(PATIENCE, socket.queue_empty()).await.context("the end of the queue was not said")??;
     Ok(())
 }
 
@@ -152,10 +160,11 @@ async fn sending_to_an_account_that_is_being_deleted_ends_cleanly() -> anyhow::R
         let delete = Call::new(http::Method::DELETE, "/v1/accounts/me").auth(victim);
         https.send(delete).await?.success()?;
 
-        let statuses = timeout(Duration::from_secs(10), sending).await???;
+        let statuses =
+            timeout(2 * PATIENCE, sending).await.with_context(|| format!("sending to victim {n}"))???;
         assert!(statuses.iter().all(|status| matches!(status, 200 | 404)), "{statuses:?}");
         if let Some(mut socket) = socket {
-            let (code, _) = timeout(Duration::from_secs(10), socket.closed()).await??;
+            let (code, _) = timeout(PATIENCE, socket.closed()).await??;
             assert_eq!(code, 4401);
         }
         let whoami = https.send(Call::get("/v1/accounts/whoami").auth(victim)).await?;
