@@ -25,7 +25,10 @@ pub(crate) fn json(config: &Config) -> Result<String> {
     let client = ClientConfig {
         chat_url: chat_url(config),
         ca_pem: secrets.ca_pem(),
-        unidentified_sender_trust_roots: trust_roots.iter().map(|root| base64::encode_padded(root.as_bytes())).collect(),
+        unidentified_sender_trust_roots: trust_roots
+            .iter()
+            .map(|root| base64::encode_padded(root.as_bytes()))
+            .collect(),
     };
     Ok(serde_json::to_string_pretty(&client)?)
 }

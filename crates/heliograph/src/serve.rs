@@ -91,7 +91,10 @@ async fn run_committer(queue: MessageQueue) {
 async fn tidy(revocations: Revocations, verification: Arc<VerificationService>) {
     loop {
         if let Err(error) = revocations.finish().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "queues of former devices were not cleared");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "queues of former devices were not cleared"
+            );
         }
         if let Err(error) = verification.remove_expired().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "expired sessions were not removed");

@@ -48,7 +48,10 @@ impl Stores {
             let opened = Database::open(&path, schema, create);
             opened.map(Arc::new).with_context(|| format!("the store {} cannot be opened", path.display()))
         };
-        Ok(Self { accounts: open(ACCOUNTS_FILE, Schema::Accounts)?, messages: open(MESSAGES_FILE, Schema::Messages)? })
+        Ok(Self {
+            accounts: open(ACCOUNTS_FILE, Schema::Accounts)?,
+            messages: open(MESSAGES_FILE, Schema::Messages)?,
+        })
     }
 
     /// Commits what is waiting and closes both files.

@@ -153,7 +153,8 @@ impl MessageService {
         }
         let bytes = message.copies.iter().map(|copy| copy.content.len()).sum();
         self.limits.inbound_bytes(destination, bytes).map_err(SendError::RateLimited)?;
-        let mismatch = compare_devices(&roster, destination, to_self.then_some(sender_device), &message.copies);
+        let mismatch =
+            compare_devices(&roster, destination, to_self.then_some(sender_device), &message.copies);
         if !mismatch.is_empty() {
             return Err(SendError::MismatchedDevices(mismatch));
         }

@@ -9,12 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 use protocol::{Aci, envelope::Envelope};
 
-use crate::{
-    limits::WINDOW,
-    queue::Delivery,
-    receipt::Receipt,
-    store::Position,
-};
+use crate::{limits::WINDOW, queue::Delivery, receipt::Receipt, store::Position};
 
 /// A request to the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -223,7 +218,8 @@ mod tests {
     fn queue_empty_comes_once_after_the_backlog_is_answered() {
         let mut session = DeliverySession::new(READER, false, Position(10));
         assert_eq!(session.queue_empty(), None, "nothing has been read yet");
-        let (outbound, _) = session.deliver(vec![delivery(9, |_| {}), delivery(10, |_| {}), delivery(11, |_| {})]);
+        let (outbound, _) =
+            session.deliver(vec![delivery(9, |_| {}), delivery(10, |_| {}), delivery(11, |_| {})]);
         let ids = request_ids(&outbound);
         session.answered(ids[1], 200);
         assert_eq!(session.queue_empty(), None, "one of the backlog is unanswered");

@@ -159,3 +159,20 @@ async fn clearing_takes_what_was_there_and_leaves_what_comes() {
     queue.clear(device(1).aci, support::start()).await.unwrap();
     assert_eq!(store.stored(device(1)), 1, "it came after the cutoff");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_does_not_answer_costs_its_senders_one_grace() {
+    let (queue, _store) = open().await;
+    let mut reader = queue.subscribe(device(1));
+    let began = tokio::time::Instant::now();
+    for number in 0..50 {
+        queue.append(device(1), label(number)).unwrap().settled().await.unwrap();
+    }
+    assert!(began.elapsed() < 2 * QueueConfig::default().grace);
+    // Once it answers, it is given time again.
+    let read = reader.read(100).await.unwrap();
+    reader.acknowledge(read[0].position);
+    let began = tokio::time::Instant::now();
+    queue.append(device(1), label(50)).unwrap().settled().await.unwrap();
+    assert_eq!(began.elapsed(), QueueConfig::default().grace);
+}

@@ -106,7 +106,11 @@ impl World {
         let Some(reader) = &mut self.reader else { return };
         for delivery in reader.read(max).await.unwrap() {
             let number = number(&delivery.envelope);
-            assert!(self.last_read.is_none_or(|last| last < number), "order: {number} after {:?}", self.last_read);
+            assert!(
+                self.last_read.is_none_or(|last| last < number),
+                "order: {number} after {:?}",
+                self.last_read
+            );
             assert!(!self.settled.contains(&number), "{number} was acknowledged");
             self.last_read = Some(number);
             self.unanswered.push(delivery);
@@ -122,7 +126,8 @@ impl World {
 
     async fn hear_answers(&mut self) {
         tokio::task::yield_now().await;
-        let (done, waiting) = std::mem::take(&mut self.senders).into_iter().partition(|(_, answer)| answer.is_finished());
+        let (done, waiting) =
+            std::mem::take(&mut self.senders).into_iter().partition(|(_, answer)| answer.is_finished());
         self.senders = waiting;
         let done: Vec<(u32, JoinHandle<bool>)> = done;
         for (number, answer) in done {
@@ -160,8 +165,11 @@ impl World {
             }
         }
         delivered.extend(self.unanswered.iter().map(|delivery| number(&delivery.envelope)));
-        let missing: Vec<_> =
-            self.promised.iter().filter(|n| !delivered.contains(n) && !self.acknowledged.contains(n)).collect();
+        let missing: Vec<_> = self
+            .promised
+            .iter()
+            .filter(|n| !delivered.contains(n) && !self.acknowledged.contains(n))
+            .collect();
         assert!(missing.is_empty(), "promised and lost: {missing:?}");
     }
 

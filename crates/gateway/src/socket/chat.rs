@@ -127,22 +127,28 @@ impl Open {
 
     async fn serve(&mut self) -> Stop {
         loop {
-            let mut event = self.next().await;
-            // A burst of events causes one write. `now_or_never` leaves nothing behind that the next
-            // real wait would miss: every source is polled afresh there.
-            for _ in 0..SOCKET_BURST {
-                if let Err(stop) = self.handle(event).await {
-                    return stop;
-                }
-                match self.next().now_or_never() {
-                    Some(next) => event = next,
-                    None => break,
-                }
+            let event = self.next().await;
+            if let Err(stop) = self.handle_burst(event).await {
+                return stop;
             }
             if let Err(stop) = self.write().await {
                 return stop;
             }
         }
+    }
+
+    /// Handles an event and whatever else is ready: a burst of events causes one write.
+    async fn handle_burst(&mut self, first: Event) -> Result<(), Stop> {
+        self.handle(first).await?;
+        for _ in 1..SOCKET_BURST {
+            // Polling once and letting go leaves nothing behind that the next real wait would miss: every
+            // source is polled afresh there.
+            match self.next().now_or_never() {
+                Some(event) => self.handle(event).await?,
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     async fn next(&mut self) -> Event {

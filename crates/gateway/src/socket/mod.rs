@@ -107,7 +107,8 @@ struct Admission {
 
 impl Admission {
     fn begin(door: &Door, headers: &HeaderMap) -> Self {
-        let credentials = headers.get(header::AUTHORIZATION).map(|value| (header::AUTHORIZATION, value.clone()));
+        let credentials =
+            headers.get(header::AUTHORIZATION).map(|value| (header::AUTHORIZATION, value.clone()));
         Self {
             credentials: credentials.into_iter().collect(),
             disconnections: door.services().parts().messages.queue().disconnections(),

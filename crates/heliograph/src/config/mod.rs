@@ -15,6 +15,7 @@ pub(crate) use read::read;
 pub(crate) use sample::sample;
 
 /// Everything that can be configured.
+#[expect(clippy::struct_field_names, reason = "`remote_config` is what clients call it")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
@@ -22,7 +23,7 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// Folder of the store and, unless they are elsewhere, the secrets. The command line's --data wins.
     pub(crate) data: PathBuf,
-    /// The address clients are told to use, such as "https://chat.example.org". Empty: the name and port this
+    /// The address clients are told to use, such as `https://chat.example.org`. Empty: the name and port this
     /// server listens on.
     pub(crate) public_url: String,
     /// The certificate clients see.

@@ -46,7 +46,8 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
         collect(&[name], value, &mut mistakes);
     }
     if mistakes.is_empty() {
-        let config = Config::deserialize(table).map_err(|error| ConfigError::Mistakes(vec![error.to_string()]))?;
+        let config =
+            Config::deserialize(table).map_err(|error| ConfigError::Mistakes(vec![error.to_string()]))?;
         mistakes = config.mistakes();
         if mistakes.is_empty() {
             return Ok(config);
@@ -57,9 +58,10 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 
 /// Tries each value alone: what is wrong with one says nothing about the others.
 fn collect(path: &[&str], value: &Value, mistakes: &mut Vec<String>) {
-    let alone = path.iter().rev().fold(value.clone(), |value, name| {
-        Value::Table(Table::from_iter([((*name).to_owned(), value)]))
-    });
+    let alone = path
+        .iter()
+        .rev()
+        .fold(value.clone(), |value, name| Value::Table(Table::from_iter([((*name).to_owned(), value)])));
     let Err(error) = Config::deserialize(alone) else { return };
     match value {
         // Descending finds which keys of a section are wrong, and all of them.

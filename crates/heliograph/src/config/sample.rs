@@ -12,7 +12,8 @@ use super::Config;
 pub(crate) fn sample() -> String {
     let schema = schema_for!(Config);
     let defaults = Table::try_from(Config::default()).unwrap_or_default();
-    let mut out = String::from("# Heliograph. Every key is shown with its default; remove the # to change it.\n");
+    let mut out =
+        String::from("# Heliograph. Every key is shown with its default; remove the # to change it.\n");
     let mut sections = String::new();
     for (name, about) in properties(schema.as_value()) {
         match defaults.get(&name) {

@@ -83,7 +83,8 @@ impl Secrets {
     /// What seals data at rest.
     pub(crate) fn vault(&self) -> Result<Vault> {
         let json = files::read(&self.keyring_file())?;
-        let keyring = Keyring::from_json(&self.master_key()?, &json).context("the keyring cannot be opened")?;
+        let keyring =
+            Keyring::from_json(&self.master_key()?, &json).context("the keyring cannot be opened")?;
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         Ok(Vault::new(keyring, entropy))
     }
@@ -195,7 +196,11 @@ mod tests {
         let folder = directory.path().join(FOLDER);
         assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
         for file in ["master.key", "keyring.json", certificate_authority::CERTIFICATE_KEY] {
-            assert_eq!(fs::metadata(folder.join(file)).unwrap().permissions().mode() & 0o777, 0o600, "{file}");
+            assert_eq!(
+                fs::metadata(folder.join(file)).unwrap().permissions().mode() & 0o777,
+                0o600,
+                "{file}"
+            );
         }
     }
 }

@@ -7,11 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use protocol::{
-    ambient::Entropy,
-    base64,
-    certificate::ServerCertificate,
-    keys::EcPublicKey,
-    xeddsa::PrivateKey,
+    ambient::Entropy, base64, certificate::ServerCertificate, keys::EcPublicKey, xeddsa::PrivateKey,
 };
 use serde::{Deserialize, Serialize};
 use vault::{Place, Vault};

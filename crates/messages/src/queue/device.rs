@@ -104,9 +104,12 @@ impl DeviceQueue {
         self.reader.is_none() && self.entries.is_empty()
     }
 
-    /// Wakes the reader; says whether there is one.
+    /// Wakes the reader; says whether there is one from which an acknowledgement may be expected soon.
     pub(super) fn wake(&self) -> bool {
-        self.reader.as_ref().inspect(|reader| reader.wake()).is_some()
+        self.reader.as_ref().is_some_and(|reader| {
+            reader.wake();
+            reader.is_prompt()
+        })
     }
 
     pub(super) fn close(&self, reason: CloseReason) {
@@ -174,13 +177,17 @@ impl DeviceQueue {
         if !ephemeral {
             return Vec::new();
         }
-        let (done, kept): (VecDeque<_>, _) =
-            std::mem::take(&mut self.entries).into_iter().partition(|entry| entry.taken && entry.is_ephemeral());
+        let (done, kept): (VecDeque<_>, _) = std::mem::take(&mut self.entries)
+            .into_iter()
+            .partition(|entry| entry.taken && entry.is_ephemeral());
         self.entries = kept;
         done.into()
     }
 
     pub(super) fn acknowledge(&mut self, position: Position) -> Acknowledged {
+        if let Some(reader) = &self.reader {
+            reader.set_prompt(true);
+        }
         let Some(index) = self.find(position) else { return Acknowledged::NotHere };
         let entry = &mut self.entries[index];
         match std::mem::replace(&mut entry.state, State::Acknowledged) {
@@ -203,6 +210,10 @@ impl DeviceQueue {
         match std::mem::replace(&mut entry.state, State::Acknowledged) {
             State::Waiting(accepted) => {
                 entry.state = State::Committing(accepted);
+                // The grace was for nothing; the reader's next senders shall not wait for it.
+                if let Some(reader) = &self.reader {
+                    reader.set_prompt(false);
+                }
                 Some(entry.envelope.clone())
             }
             state => {
@@ -226,9 +237,10 @@ impl DeviceQueue {
 
     /// Takes out what waits for commit up to that position.
     pub(super) fn drain_waiting(&mut self, up_to: Position) -> Vec<Entry> {
-        let (out, kept): (VecDeque<_>, _) = std::mem::take(&mut self.entries).into_iter().partition(|entry| {
-            entry.position <= up_to && matches!(entry.state, State::Waiting(_) | State::Ephemeral { .. })
-        });
+        let (out, kept): (VecDeque<_>, _) =
+            std::mem::take(&mut self.entries).into_iter().partition(|entry| {
+                entry.position <= up_to && matches!(entry.state, State::Waiting(_) | State::Ephemeral { .. })
+            });
         self.entries = kept;
         out.into()
     }

@@ -156,9 +156,9 @@ impl MessageQueue {
         let position = self.shared.next_position();
         let queue = shard.entry(device).or_default();
         queue.push(Entry::durable(position, envelope, accepted));
-        let connected = queue.wake();
+        let prompt_reader = queue.wake();
         drop(shard);
-        if connected {
+        if prompt_reader {
             self.shared.inbox.append_by(device, position, Instant::now() + self.shared.config.grace);
         } else {
             self.shared.inbox.append_now(device, position);

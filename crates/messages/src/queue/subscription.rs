@@ -49,15 +49,34 @@ pub struct Delivery {
 }
 
 /// Where a reader is told that there is something for it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Slot {
     notify: Notify,
+    /// It has answered since it last let a grace pass.
+    prompt: AtomicBool,
     /// The store may hold something the reader has not had. Changed under the lock of the device's shard.
     backlog: AtomicBool,
     closed: Mutex<Option<CloseReason>>,
 }
 
 impl Slot {
+    fn new() -> Self {
+        Self {
+            notify: Notify::new(),
+            prompt: AtomicBool::new(true),
+            backlog: AtomicBool::new(true),
+            closed: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn is_prompt(&self) -> bool {
+        self.prompt.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_prompt(&self, prompt: bool) {
+        self.prompt.store(prompt, Ordering::Relaxed);
+    }
+
     pub(super) fn wake(&self) {
         self.notify.notify_one();
     }
@@ -87,12 +106,15 @@ pub struct Subscription {
 enum Source {
     Memory(Vec<Delivery>),
     /// What was in memory, and up to where memory and store together are complete.
-    Store { memory: Vec<Delivery>, complete_to: Position },
+    Store {
+        memory: Vec<Delivery>,
+        complete_to: Position,
+    },
 }
 
 impl Subscription {
     pub(super) fn open(shared: Arc<Shared>, device: DeviceAddress) -> Self {
-        let slot = Arc::new(Slot { backlog: AtomicBool::new(true), ..Slot::default() });
+        let slot = Arc::new(Slot::new());
         let mut devices = shared.lock(device);
         devices.entry(device).or_default().attach(Arc::clone(&slot));
         let horizon = shared.last_position();
@@ -201,7 +223,8 @@ impl Subscription {
         let Some(to) = to else { return };
         self.cursor = to;
         let mut devices = self.shared.lock(self.device);
-        let done = devices.get_mut(&self.device).map(|queue| queue.mark_taken(&self.slot, to)).unwrap_or_default();
+        let done =
+            devices.get_mut(&self.device).map(|queue| queue.mark_taken(&self.slot, to)).unwrap_or_default();
         drop(devices);
         for entry in done {
             self.settle(entry);

@@ -91,9 +91,9 @@ impl QueueStore for TestStore {
         // A real store answers later than it is asked.
         tokio::task::yield_now().await;
         let rows = self.0.rows.lock();
-        let mut rows = rows
-            .range((device, Position(after.0 + 1))..=(device, Position(u64::MAX)))
-            .map(|((_, position), envelope)| StoredEnvelope { position: *position, envelope: envelope.clone() });
+        let mut rows = rows.range((device, Position(after.0 + 1))..=(device, Position(u64::MAX))).map(
+            |((_, position), envelope)| StoredEnvelope { position: *position, envelope: envelope.clone() },
+        );
         let envelopes = rows.by_ref().take(messages).collect();
         Ok(Page { envelopes, more: rows.next().is_some() })
     }

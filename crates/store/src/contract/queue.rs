@@ -1,5 +1,7 @@
 //! What every [`QueueStore`] must do.
 
+#![expect(clippy::expect_used, reason = "a suite for tests: an engine that fails is told where")]
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -69,7 +69,7 @@ impl fmt::Debug for Database {
 }
 
 struct Readers {
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connection>>>,
 }
 
@@ -87,7 +87,7 @@ impl Database {
         let idle = (0..READERS).map(|_| connect(path, false)).collect::<Result<_, _>>()?;
         Ok(Self {
             writer: Writer::start(connection, thread_name(path))?,
-            readers: Readers { permits: Semaphore::new(READERS), idle: Arc::new(Mutex::new(idle)) },
+            readers: Readers { permits: Arc::new(Semaphore::new(READERS)), idle: Arc::new(Mutex::new(idle)) },
         })
     }
 
@@ -109,10 +109,14 @@ impl Database {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
-        let _permit = self.readers.permits.acquire().await.map_err(StorageError::unavailable)?;
+        let permits = Arc::clone(&self.readers.permits);
+        let permit = permits.acquire_owned().await.map_err(StorageError::unavailable)?;
         let idle = Arc::clone(&self.readers.idle);
         tokio::task::spawn_blocking(move || {
-            let connection = idle.lock().pop().ok_or_else(|| StorageError::unavailable("no reader is left"))?;
+            // Given back when the read ends, not when its caller comes to hear of it.
+            let _permit = permit;
+            let connection =
+                idle.lock().pop().ok_or_else(|| StorageError::unavailable("no reader is left"))?;
             // A bug in one read must not cost the file a reader.
             let outcome = catch_unwind(AssertUnwindSafe(|| work(&connection)));
             idle.lock().push(connection);

@@ -29,7 +29,7 @@ impl SqliteQueue {
         Self { database, vault }
     }
 
-    fn open(&self, device: DeviceAddress, row: SealedRow) -> Result<StoredEnvelope, StorageError> {
+    fn open(&self, device: DeviceAddress, row: &SealedRow) -> Result<StoredEnvelope, StorageError> {
         let corrupt = || StorageError::Corrupt {
             table: "messages_queue",
             column: "envelope",
@@ -85,7 +85,7 @@ impl QueueStore for SqliteQueue {
             .database
             .read(move |connection| read_rows(connection, device, after, messages, bytes))
             .await?;
-        let envelopes = rows.into_iter().map(|row| self.open(device, row)).collect::<Result<_, _>>()?;
+        let envelopes = rows.iter().map(|row| self.open(device, row)).collect::<Result<_, _>>()?;
         Ok(Page { envelopes, more })
     }
 

@@ -101,8 +101,7 @@ where
 
     fn finish(self: Box<Self>, commit: Result<(), StorageError>) {
         let answer = match (commit, self.outcome) {
-            (_, Some(Err(error))) => Err(error),
-            (Err(error), _) => Err(error),
+            (_, Some(Err(error))) | (Err(error), _) => Err(error),
             (Ok(()), Some(outcome)) => outcome,
             (Ok(()), None) => Err(StorageError::unavailable("the work was not done")),
         };
@@ -144,7 +143,7 @@ fn commit(connection: &Connection, group: &mut Vec<Box<dyn Job>>) {
         let _ = connection.execute_batch("ROLLBACK");
     }
     for job in group.drain(..) {
-        job.finish(outcome.as_ref().map(|()| ()).map_err(commit_failed));
+        job.finish(outcome.as_ref().copied().map_err(commit_failed));
     }
 }
 

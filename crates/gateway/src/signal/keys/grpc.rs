@@ -114,7 +114,7 @@ impl keys_server::Keys for Keys {
         mut request: Request<SetOneTimeEcPreKeysRequest>,
     ) -> Result<Response<SetPreKeyResponse>, Status> {
         let keys = std::mem::take(&mut request.get_mut().pre_keys);
-        let one_time = some(keys)?.into_iter().map(ec_pre_key).collect::<Result<_, _>>()?;
+        let one_time = some(keys)?.iter().map(ec_pre_key).collect::<Result<_, _>>()?;
         let identity_type = request.get_ref().identity_type;
         self.upload(&request, identity_type, KeyUpload { one_time, ..KeyUpload::default() }).await
     }
@@ -124,7 +124,7 @@ impl keys_server::Keys for Keys {
         mut request: Request<SetOneTimeKemSignedPreKeysRequest>,
     ) -> Result<Response<SetPreKeyResponse>, Status> {
         let keys = std::mem::take(&mut request.get_mut().pre_keys);
-        let kem_one_time = some(keys)?.into_iter().map(kem_signed_pre_key).collect::<Result<_, _>>()?;
+        let kem_one_time = some(keys)?.iter().map(kem_signed_pre_key).collect::<Result<_, _>>()?;
         let identity_type = request.get_ref().identity_type;
         self.upload(&request, identity_type, KeyUpload { kem_one_time, ..KeyUpload::default() }).await
     }
@@ -134,7 +134,7 @@ impl keys_server::Keys for Keys {
         mut request: Request<SetEcSignedPreKeyRequest>,
     ) -> Result<Response<SetPreKeyResponse>, Status> {
         let key = request.get_mut().signed_pre_key.take().ok_or_else(|| invalid("must be present"))?;
-        let signed = Some(ec_signed_pre_key(key)?);
+        let signed = Some(ec_signed_pre_key(&key)?);
         let identity_type = request.get_ref().identity_type;
         self.upload(&request, identity_type, KeyUpload { signed, ..KeyUpload::default() }).await
     }
@@ -144,7 +144,7 @@ impl keys_server::Keys for Keys {
         mut request: Request<SetKemLastResortPreKeyRequest>,
     ) -> Result<Response<SetPreKeyResponse>, Status> {
         let key = request.get_mut().signed_pre_key.take().ok_or_else(|| invalid("must be present"))?;
-        let last_resort = Some(kem_signed_pre_key(key)?);
+        let last_resort = Some(kem_signed_pre_key(&key)?);
         let identity_type = request.get_ref().identity_type;
         self.upload(&request, identity_type, KeyUpload { last_resort, ..KeyUpload::default() }).await
     }
@@ -236,11 +236,11 @@ fn some<K>(keys: Vec<K>) -> Result<Vec<K>, Status> {
     }
 }
 
-fn ec_pre_key(key: common::EcPreKey) -> Result<EcPreKey, Status> {
+fn ec_pre_key(key: &common::EcPreKey) -> Result<EcPreKey, Status> {
     Ok(EcPreKey { key_id: read_key_id(key.key_id)?, public_key: ec_public_key(&key.public_key)? })
 }
 
-fn ec_signed_pre_key(key: common::EcSignedPreKey) -> Result<EcSignedPreKey, Status> {
+fn ec_signed_pre_key(key: &common::EcSignedPreKey) -> Result<EcSignedPreKey, Status> {
     Ok(EcSignedPreKey {
         key_id: read_key_id(key.key_id)?,
         public_key: ec_public_key(&key.public_key)?,
@@ -248,7 +248,7 @@ fn ec_signed_pre_key(key: common::EcSignedPreKey) -> Result<EcSignedPreKey, Stat
     })
 }
 
-fn kem_signed_pre_key(key: common::KemSignedPreKey) -> Result<KemSignedPreKey, Status> {
+fn kem_signed_pre_key(key: &common::KemSignedPreKey) -> Result<KemSignedPreKey, Status> {
     Ok(KemSignedPreKey {
         key_id: read_key_id(key.key_id)?,
         public_key: KemPublicKey::try_from(&key.public_key[..]).map_err(|_| invalid("not a Kyber key"))?,
