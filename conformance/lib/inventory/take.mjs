@@ -23,6 +23,19 @@ const VERDICTS = [
   [/(response status|HTTP error:?|status code:?) 404/i, 'unimplemented: the path is not found'],
 ];
 
+/**
+ * Calls whose path exists for something else, and the refusal that means here that the server does not offer them. The
+ * multi-recipient probe shows a token that endorses nobody, so it needs a real one before it can work.
+ */
+const REFUSED_WHERE_NOT_OFFERED = {
+  'net.registerAccountWithoutNumber': 'RegisterAccountRequestRejected',
+  'net.reregisterAccountWithoutNumber': 'RegisterAccountRequestRejected',
+  'unauth.sendMessage': 'RequestUnauthorized',
+  'unauth.sendMessage (story)': 'RequestUnauthorized',
+  'unauth.sendMultiRecipientMessage': 'RequestUnauthorized',
+  'unauth.sendMultiRecipientMessage (story)': 'RequestUnauthorized',
+};
+
 /** Throws when the library has a call without a probe, or a probe has lost its call. */
 export function checkProbes() {
   const calls = new Set(typedCalls());
@@ -43,7 +56,7 @@ export async function takeInventory(world) {
   for (const name of Object.keys(PROBES).sort()) calls[name] = {};
   for (const carrier of CARRIERS) {
     const scene = await makeScene(world, carrier);
-    for (const name of Object.keys(calls)) calls[name][carrier.name] = await verdict(() => PROBES[name](scene));
+    for (const name of Object.keys(calls)) calls[name][carrier.name] = await verdict(name, () => PROBES[name](scene));
   }
   return { library: libraryName(), calls };
 }
@@ -81,7 +94,7 @@ async function makeScene(world, carrier) {
   };
 }
 
-async function verdict(call) {
+async function verdict(name, call) {
   let timer;
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error('no answer')), ANSWER_WITHIN_MS);
@@ -91,6 +104,7 @@ async function verdict(call) {
     return 'works';
   } catch (error) {
     const known = VERDICTS.find(([pattern]) => pattern.test(error?.message));
+    if (!known && codeName(error) === REFUSED_WHERE_NOT_OFFERED[name]) return 'unimplemented: the server refuses it';
     return known?.[1] ?? `fails: ${codeName(error)}: ${firstLine(error)}`;
   } finally {
     clearTimeout(timer);
