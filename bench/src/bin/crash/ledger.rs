@@ -12,7 +12,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::Control;
 
-/// An acknowledgement that was written to the socket this long before the server was killed must have been
+/// An acknowledgement that was written to the socket this long before the connection ended must have been
 /// heard: it travels one way, and nothing tells the reader when it has arrived.
 pub(crate) const ACK_GRACE: Duration = Duration::from_millis(500);
 
@@ -88,13 +88,11 @@ impl Ledger {
         *self.delivered.lock().entry(key).or_default() += 1;
     }
 
-    /// Whether a message may come again whose acknowledgement was written at that moment.
-    pub(crate) fn may_come_again(&self, acked: Instant) -> bool {
-        let heard_until = match *self.last_kill.lock() {
-            Some(kill) if kill > acked => kill,
-            _ => Instant::now(),
-        };
-        heard_until - acked <= ACK_GRACE
+    /// When a connection ended that began at that moment and is found to have ended now: a kill takes a
+    /// moment to be noticed.
+    pub(crate) fn end_of_connection(&self, began: Instant) -> Instant {
+        let now = Instant::now();
+        self.last_kill.lock().filter(|kill| *kill > began).map_or(now, |kill| kill.min(now))
     }
 
     pub(crate) fn fault(&self, what: impl Into<String>) {

@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     Control, Stage,
-    ledger::{Ledger, MessageKey},
+    ledger::{ACK_GRACE, Ledger, MessageKey},
 };
 
 const SESSION_MS_MAX: u64 = 4_000;
@@ -40,8 +40,8 @@ struct Seen {
     /// Its place in the order of first deliveries.
     place: u64,
     guid: [u8; 16],
-    /// When its acknowledgement had been written to the socket.
-    acked: Option<Instant>,
+    /// When its acknowledgement had been written to the socket, and in which session.
+    acked: Option<(Instant, usize)>,
 }
 
 pub(crate) struct Reader {
@@ -52,6 +52,8 @@ pub(crate) struct Reader {
     seen: HashMap<MessageKey, Seen>,
     /// The last first-delivered number of each sender.
     last_number: HashMap<u16, u32>,
+    /// When each session ended.
+    session_ends: Vec<Instant>,
     /// Acknowledgements to come: when, the request's id, the message.
     due: Vec<(Instant, u64, MessageKey)>,
 }
@@ -66,6 +68,7 @@ impl Reader {
             rng,
             seen: HashMap::new(),
             last_number: HashMap::new(),
+            session_ends: Vec::new(),
             due: Vec::new(),
         }
     }
@@ -106,7 +109,14 @@ impl Reader {
     /// the queue was seen.
     async fn session(&mut self, target: &Target, manner: Manner, until: Option<Instant>) -> bool {
         self.due.clear();
-        let Ok(mut socket) = ChatSocket::connect(target, Some(&self.account)).await else { return false };
+        let began = Instant::now();
+        let Ok(socket) = ChatSocket::connect(target, Some(&self.account)).await else { return false };
+        let queue_empty = self.read(socket, manner, until).await;
+        self.session_ends.push(self.ledger.end_of_connection(began));
+        queue_empty
+    }
+
+    async fn read(&mut self, mut socket: ChatSocket, manner: Manner, until: Option<Instant>) -> bool {
         let mut last_place = None;
         let mut queue_empty = false;
         loop {
@@ -182,7 +192,7 @@ impl Reader {
             if seen.guid != guid {
                 self.ledger.fault(format!("{key:?} was stored twice"));
             }
-            if seen.acked.is_some_and(|acked| !self.ledger.may_come_again(acked)) {
+            if seen.acked.is_some_and(|(at, session)| self.was_heard(at, session)) {
                 self.ledger.fault(format!("{key:?} came again although it had been acknowledged in time"));
             }
             seen.place
@@ -201,6 +211,11 @@ impl Reader {
         Some(key)
     }
 
+    /// Whether an acknowledgement must have reached the server before its connection ended.
+    fn was_heard(&self, acked: Instant, session: usize) -> bool {
+        self.session_ends.get(session).is_some_and(|end| *end - acked > ACK_GRACE)
+    }
+
     /// Sends the acknowledgements that are due; false when the connection has ended.
     async fn acknowledge(&mut self, socket: &mut ChatSocket) -> bool {
         let now = Instant::now();
@@ -217,11 +232,11 @@ impl Reader {
             return true;
         }
         let flushed = socket.flush().await.is_ok();
-        let now = Instant::now();
+        let (now, session) = (Instant::now(), self.session_ends.len());
         // What failed half-way may have arrived: it may come again, and need not.
         for key in sent.into_iter().filter(|_| flushed) {
             if let Some(seen) = self.seen.get_mut(&key) {
-                seen.acked.get_or_insert(now);
+                seen.acked.get_or_insert((now, session));
             }
         }
         flushed
