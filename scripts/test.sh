@@ -23,7 +23,7 @@ step "tests in Rust"
 cargo test --workspace --locked
 
 step "kill and restart under load"
-target/release/crash --rounds 20
+target/release/heliograph-crash --rounds 20
 
 step "load generator, smoke run"
 target/release/heliograph-bench --quick --json target/bench-quick.json
