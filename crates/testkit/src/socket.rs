@@ -115,6 +115,8 @@ impl ChatSocket {
              x-signal-receive-stories: false\r\nuser-agent: heliograph-testkit\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).await?;
+        // A write is done when TLS has taken it; the last of it may not have left yet.
+        stream.flush().await?;
         let mut received = Vec::new();
         let body = loop {
             if let Some(at) = received.windows(4).position(|window| window == b"\r\n\r\n") {
