@@ -17,6 +17,7 @@ mod grpc;
 mod reply;
 mod routes;
 mod socket;
+mod unread;
 
 pub use door::Door;
 pub use limits::GatewayConfig;

@@ -22,6 +22,7 @@ use crate::{
     door::Door,
     limits::{HEAD_MAX, HEADERS_MAX, STREAMS_MAX},
     tls::H2,
+    unread::Unread,
 };
 
 /// Pause after the system refuses a connection, usually because no file descriptor is left.
@@ -151,6 +152,8 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + 
 fn answering(door: Door, origin: Origin) -> impl Fn(Request<Incoming>) -> Answer + Clone {
     move |request| {
         let door = door.clone();
-        Box::pin(async move { Ok(door.handle(request.map(Body::new), origin).await) })
+        Box::pin(
+            async move { Ok(door.handle(request.map(|body| Body::new(Unread::new(body))), origin).await) },
+        )
     }
 }

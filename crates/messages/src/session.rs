@@ -9,7 +9,12 @@ use bytes::Bytes;
 use prost::Message;
 use protocol::{Aci, envelope::Envelope};
 
-use crate::{limits::WINDOW, queue::Delivery, receipt::Receipt, store::Position};
+use crate::{
+    limits::{PAGE_MESSAGES, WINDOW},
+    queue::Delivery,
+    receipt::Receipt,
+    store::Position,
+};
 
 /// A request to the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +52,8 @@ pub struct DeliverySession {
     /// What stands up to there was waiting when the device connected; `None` once it has been told that all
     /// of that is delivered.
     draining_to: Option<Position>,
+    /// The window has been full and no page fits yet.
+    full: bool,
     /// Everything up to [`draining_to`](Self::draining_to) has been handed out.
     handed_out: bool,
 }
@@ -67,13 +74,21 @@ impl DeliverySession {
             next_request_id: 1,
             outstanding: HashMap::new(),
             draining_to: Some(horizon),
+            full: false,
             handed_out: false,
         }
     }
 
-    /// How many more envelopes the device may be sent now.
-    pub fn room(&self) -> usize {
-        WINDOW.saturating_sub(self.outstanding.len())
+    /// How many more envelopes the device may be sent now. Once the window has been full there is no room
+    /// until a page fits again: reading the queue for one envelope costs as much as for many.
+    pub fn room(&mut self) -> usize {
+        let room = WINDOW.saturating_sub(self.outstanding.len());
+        if room == 0 {
+            self.full = true;
+        } else if room >= PAGE_MESSAGES {
+            self.full = false;
+        }
+        if self.full { 0 } else { room }
     }
 
     /// Whether envelopes are out that the device has not answered.
@@ -240,7 +255,12 @@ mod tests {
         let mut session = DeliverySession::new(READER, false, Position(0));
         let (outbound, _) = session.deliver((0..256).map(|i| delivery(i, |_| {})).collect());
         assert_eq!(session.room(), 0);
-        session.answered(request_ids(&outbound)[100], 200);
-        assert_eq!(session.room(), 1);
+        let ids = request_ids(&outbound);
+        for id in &ids[1..PAGE_MESSAGES] {
+            session.answered(*id, 200);
+        }
+        assert_eq!(session.room(), 0, "not for less than a page");
+        session.answered(ids[0], 200);
+        assert_eq!(session.room(), PAGE_MESSAGES);
     }
 }

@@ -3,14 +3,14 @@
 //! It does what two state machines tell it: the websocket, and [`DeliverySession`], which knows what the
 //! device is to be sent. Whatever a burst of events causes is written at once.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use http::{HeaderMap, StatusCode};
 use messages::{CloseReason, DeliverySession, Outbound, Subscription, session::Settled};
 use protocol::frame::{self, Frame, RequestFrame};
-use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::tungstenite;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -40,6 +40,11 @@ const TOO_LARGE: Ending = Ending(1009, "Frame too large");
 const READ_FAILED: Ending = Ending(1011, "Failed to retrieve messages");
 const REVOKED: Ending = Ending(4401, "Reauthentication required");
 const CONNECTED_ELSEWHERE: Ending = Ending(4409, "Connected elsewhere");
+
+/// How long a socket whose credentials are gone stays open, doing nothing. The request that ended them, such
+/// as the deletion of the account, is answered meanwhile; clients take a connection that breaks first for a
+/// failure.
+const REVOKED_LINGER: Duration = Duration::from_millis(100);
 
 impl From<CloseReason> for Ending {
     fn from(reason: CloseReason) -> Self {
@@ -304,6 +309,11 @@ impl Open {
         drop(self.delivery.take());
         match stop {
             Stop::Close(GOING_AWAY) => self.answer_in_flight().await,
+            Stop::Close(REVOKED) => {
+                self.answer_in_flight().await;
+                // A gRPC call beside this socket may have been what revoked them.
+                sleep(REVOKED_LINGER).await;
+            }
             Stop::Close(_) | Stop::Gone => self.abandon_in_flight(),
         }
         if let Stop::Close(ending) = stop {

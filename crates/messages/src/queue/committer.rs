@@ -68,10 +68,11 @@ impl Inbox {
         }
     }
 
-    pub(super) fn delete(&self, device: DeviceAddress, position: Position, linger: Duration) {
+    /// Notes a deletion; says whether there was room.
+    pub(super) fn delete(&self, device: DeviceAddress, position: Position, linger: Duration) -> bool {
         let mut work = self.work.lock();
         if work.deletes.len() >= DELETES_MAX {
-            return;
+            return false;
         }
         work.deletes.push((device, position));
         let first = work.deletes_due.is_none();
@@ -80,6 +81,7 @@ impl Inbox {
         if first {
             self.wake.notify_one();
         }
+        true
     }
 
     /// Waits until the batch that is on its way, if any, has arrived.
@@ -153,10 +155,15 @@ async fn commit(
         StorageError::Full => CommitFailure::Full,
         StorageError::Unavailable(_) | StorageError::Corrupt { .. } => CommitFailure::Unavailable,
     });
-    if let Err(error) = outcome {
-        tracing::error!(%error, messages = committed.len(), deletions = deletes.len(), "a commit of the queue failed");
-        for (device, position) in deletes {
-            shared.inbox.delete(device, position, RETRY_AFTER);
+    match outcome {
+        Ok(()) => deletes.into_iter().for_each(|(device, position)| shared.forget(device, position)),
+        Err(error) => {
+            tracing::error!(%error, messages = committed.len(), deletions = deletes.len(), "a commit failed");
+            for (device, position) in deletes {
+                if !shared.inbox.delete(device, position, RETRY_AFTER) {
+                    shared.forget(device, position);
+                }
+            }
         }
     }
     for (device, position) in committed {
@@ -186,13 +193,17 @@ fn end(shared: &Shared, device: DeviceAddress, position: Position, failure: Opti
     let mut devices = shared.lock(device);
     let Some(queue) = devices.get_mut(&device) else { return };
     let Some(done) = queue.end_commit(position, failure.is_none()) else { return };
+    let delete = done.acknowledged && failure.is_none();
+    if delete {
+        queue.hide(position);
+    }
     if queue.is_idle() {
         devices.remove(&device);
     }
     drop(devices);
     shared.release(&done.entry);
-    if done.acknowledged && failure.is_none() {
-        shared.inbox.delete(device, position, shared.config.delete_linger);
+    if delete {
+        shared.delete(device, position);
     }
     done.entry.settle(failure.map_or(Ok(()), Err));
 }

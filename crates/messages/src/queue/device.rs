@@ -1,6 +1,9 @@
 //! What is in memory of one device's queue: envelopes not yet settled, and who reads it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant};
@@ -79,6 +82,8 @@ pub(super) struct DeviceQueue {
     /// In order of position.
     entries: VecDeque<Entry>,
     reader: Option<Arc<Slot>>,
+    /// Acknowledged, and still in the store until the next commit.
+    deleting: BTreeSet<Position>,
 }
 
 impl DeviceQueue {
@@ -101,7 +106,7 @@ impl DeviceQueue {
 
     /// Whether nothing of the device needs to be remembered in memory.
     pub(super) fn is_idle(&self) -> bool {
-        self.reader.is_none() && self.entries.is_empty()
+        self.reader.is_none() && self.entries.is_empty() && self.deleting.is_empty()
     }
 
     /// Wakes the reader; says whether there is one from which an acknowledgement may be expected soon.
@@ -243,6 +248,21 @@ impl DeviceQueue {
             });
         self.entries = kept;
         out.into()
+    }
+
+    /// An envelope in the store has been acknowledged and is about to be deleted: no reader shall see it.
+    pub(super) fn hide(&mut self, position: Position) {
+        self.deleting.insert(position);
+    }
+
+    /// It is gone from the store.
+    pub(super) fn forget(&mut self, position: Position) {
+        self.deleting.remove(&position);
+    }
+
+    /// What is still in the store though it has been acknowledged.
+    pub(super) fn hidden(&self) -> BTreeSet<Position> {
+        self.deleting.clone()
     }
 
     fn is_read_by(&self, reader: &Arc<Slot>) -> bool {

@@ -277,6 +277,23 @@ impl Shared {
         Ok(())
     }
 
+    /// Has a stored envelope deleted that its device's queue hides already.
+    fn delete(&self, device: DeviceAddress, position: Position) {
+        if !self.inbox.delete(device, position, self.config.delete_linger) {
+            self.forget(device, position);
+        }
+    }
+
+    /// A hidden envelope is gone from the store, or will not be deleted after all.
+    fn forget(&self, device: DeviceAddress, position: Position) {
+        let mut devices = self.lock(device);
+        let Some(queue) = devices.get_mut(&device) else { return };
+        queue.forget(position);
+        if queue.is_idle() {
+            devices.remove(&device);
+        }
+    }
+
     fn release(&self, entry: &Entry) {
         self.pending_bytes.fetch_sub(entry.envelope.len(), Ordering::Relaxed);
     }

@@ -5,7 +5,7 @@
 //! has not had: at the beginning, and after a commit of something the reader had not taken.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     limits::{PAGE_BYTES, PAGE_MESSAGES},
-    store::Position,
+    store::{Page, Position, StoredEnvelope},
 };
 
 /// Why a reader was closed.
@@ -81,6 +81,14 @@ impl Slot {
         self.notify.notify_one();
     }
 
+    fn has_backlog(&self) -> bool {
+        self.backlog.load(Ordering::Acquire)
+    }
+
+    fn take_backlog(&self) -> bool {
+        self.backlog.swap(false, Ordering::AcqRel)
+    }
+
     pub(super) fn note_backlog(&self) {
         self.backlog.store(true, Ordering::Release);
         self.notify.notify_one();
@@ -105,11 +113,17 @@ pub struct Subscription {
 
 enum Source {
     Memory(Vec<Delivery>),
-    /// What was in memory, and up to where memory and store together are complete.
-    Store {
-        memory: Vec<Delivery>,
-        complete_to: Position,
-    },
+    Store(Known),
+}
+
+/// What is known before the store is read.
+struct Known {
+    /// What is in memory.
+    memory: Vec<Delivery>,
+    /// What the store still shows although it has been acknowledged.
+    hidden: BTreeSet<Position>,
+    /// Up to where memory and store together are complete.
+    complete_to: Position,
 }
 
 impl Subscription {
@@ -144,19 +158,20 @@ impl Subscription {
     /// Must not be cancelled: it moves the cursor only when it returns, but a wake-up may be lost.
     pub async fn read(&mut self, max: usize) -> Result<Vec<Delivery>, StorageError> {
         let max = max.min(PAGE_MESSAGES);
-        match self.source(max) {
-            Source::Memory(deliveries) => {
-                self.advance(deliveries.last().map(|delivery| delivery.position));
-                Ok(deliveries)
-            }
-            Source::Store { memory, complete_to } => {
-                match self.shared.store.read(self.device, self.cursor, max, PAGE_BYTES).await {
-                    Ok(page) => Ok(self.merge(memory, page, complete_to, max)),
-                    Err(error) => {
-                        self.slot.backlog.store(true, Ordering::Release);
-                        Err(error)
-                    }
+        loop {
+            let known = match self.source(max) {
+                Source::Memory(deliveries) => {
+                    self.advance(deliveries.last().map(|delivery| delivery.position));
+                    return Ok(deliveries);
                 }
+                Source::Store(known) => known,
+            };
+            let page = self.shared.store.read(self.device, self.cursor, max, PAGE_BYTES).await;
+            let page = page.inspect_err(|_| self.slot.note_backlog())?;
+            let deliveries = self.merge(known, page, max);
+            // A page of nothing but what is hidden says nothing of what follows.
+            if !deliveries.is_empty() || !self.slot.has_backlog() {
+                return Ok(deliveries);
             }
         }
     }
@@ -164,13 +179,17 @@ impl Subscription {
     /// Settles an envelope for good: the device has it.
     pub fn acknowledge(&self, position: Position) {
         let mut devices = self.shared.lock(self.device);
-        let outcome = devices.get_mut(&self.device).map(|queue| queue.acknowledge(position));
-        drop(devices);
-        match outcome {
-            Some(Acknowledged::Elided(entry)) => self.settle(entry),
-            Some(Acknowledged::AfterCommit) => {}
-            Some(Acknowledged::NotHere) | None => {
-                self.shared.inbox.delete(self.device, position, self.shared.config.delete_linger);
+        let queue = devices.entry(self.device).or_default();
+        match queue.acknowledge(position) {
+            Acknowledged::Elided(entry) => {
+                drop(devices);
+                self.settle(entry);
+            }
+            Acknowledged::AfterCommit => {}
+            Acknowledged::NotHere => {
+                queue.hide(position);
+                drop(devices);
+                self.shared.delete(self.device, position);
             }
         }
     }
@@ -181,8 +200,8 @@ impl Subscription {
         let memory = queue.peek(self.cursor, max, Instant::now());
         // Under the shard's lock every position of this device up to the last one given out has been
         // entered: it is in memory, or it has been committed and the store will show it.
-        if self.slot.backlog.swap(false, Ordering::AcqRel) {
-            Source::Store { memory, complete_to: self.shared.last_position() }
+        if self.slot.take_backlog() {
+            Source::Store(Known { memory, hidden: queue.hidden(), complete_to: self.shared.last_position() })
         } else {
             Source::Memory(memory)
         }
@@ -190,23 +209,17 @@ impl Subscription {
 
     /// Joins what memory and store hold, in order, each position once (an envelope may have been committed
     /// in between), and only as far as both are known to be complete.
-    fn merge(
-        &mut self,
-        memory: Vec<Delivery>,
-        page: crate::store::Page,
-        complete_to: Position,
-        max: usize,
-    ) -> Vec<Delivery> {
-        let last_read = page.envelopes.last().map(|stored| stored.position);
-        let complete_to = match last_read {
-            Some(last) if page.more => complete_to.min(last),
+    fn merge(&mut self, known: Known, page: Page, max: usize) -> Vec<Delivery> {
+        let Known { memory, hidden, complete_to } = known;
+        let complete_to = match page.envelopes.last() {
+            Some(last) if page.more => complete_to.min(last.position),
             _ => complete_to,
         };
         let mut merged = BTreeMap::new();
-        for stored in page.envelopes {
-            let delivery =
-                Delivery { position: stored.position, envelope: stored.envelope, ephemeral: false };
-            merged.insert(delivery.position, delivery);
+        for StoredEnvelope { position, envelope } in page.envelopes {
+            if !hidden.contains(&position) {
+                merged.insert(position, Delivery { position, envelope, ephemeral: false });
+            }
         }
         merged.extend(memory.into_iter().map(|delivery| (delivery.position, delivery)));
         let known = merged.len();
@@ -215,7 +228,10 @@ impl Subscription {
         if page.more || deliveries.len() < known {
             self.slot.note_backlog();
         }
-        self.advance(deliveries.last().map(|delivery| delivery.position));
+        // Nothing new can come to stand at or before what is complete.
+        let cut = deliveries.len() == max;
+        let reached = deliveries.last().filter(|_| cut).map_or(complete_to, |last| last.position);
+        self.advance(Some(reached));
         deliveries
     }
 

@@ -1,5 +1,9 @@
 //! A store in memory that does as it is told, and a queue on it.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses its part, and a test fails by panicking"
+)]
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,7 +22,7 @@ type Rows = BTreeMap<(DeviceAddress, Position), Bytes>;
 
 /// Remembers until the test ends; a clone remembers the same.
 #[derive(Clone, Default)]
-pub struct TestStore(Arc<Inner>);
+pub(crate) struct TestStore(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -29,36 +33,36 @@ struct Inner {
 }
 
 impl TestStore {
-    pub fn commits(&self) -> usize {
+    pub(crate) fn commits(&self) -> usize {
         *self.0.commits.lock()
     }
 
-    pub fn stored(&self, device: DeviceAddress) -> usize {
+    pub(crate) fn stored(&self, device: DeviceAddress) -> usize {
         self.0.rows.lock().keys().filter(|(owner, _)| *owner == device).count()
     }
 
     /// What the envelopes of a device say.
-    pub fn labels(&self, device: DeviceAddress) -> Vec<u32> {
+    pub(crate) fn labels(&self, device: DeviceAddress) -> Vec<u32> {
         let rows = self.0.rows.lock();
         rows.iter().filter(|((owner, _), _)| *owner == device).map(|(_, envelope)| number(envelope)).collect()
     }
 
     /// Another store that holds the same now.
-    pub fn copy(&self) -> Self {
+    pub(crate) fn copy(&self) -> Self {
         let copy = Self::default();
         copy.0.rows.lock().clone_from(&self.0.rows.lock());
         copy
     }
 
-    pub fn fail(&self, failing: bool) {
+    pub(crate) fn fail(&self, failing: bool) {
         *self.0.failing.lock() = failing;
     }
 
-    pub fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.0.held.send_replace(true);
     }
 
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.0.held.send_replace(false);
     }
 }
@@ -110,33 +114,33 @@ impl QueueStore for TestStore {
     }
 }
 
-pub fn device(account: u128) -> DeviceAddress {
+pub(crate) fn device(account: u128) -> DeviceAddress {
     DeviceAddress { aci: Aci(Uuid::from_u128(account)), device_id: DeviceId::PRIMARY }
 }
 
 /// An envelope that says which one it is.
-pub fn label(number: u32) -> Bytes {
+pub(crate) fn label(number: u32) -> Bytes {
     Bytes::copy_from_slice(&number.to_be_bytes())
 }
 
-pub fn number(envelope: &[u8]) -> u32 {
+pub(crate) fn number(envelope: &[u8]) -> u32 {
     u32::from_be_bytes(envelope.try_into().unwrap())
 }
 
-pub fn start() -> Timestamp {
+pub(crate) fn start() -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000)
 }
 
-pub fn later() -> Timestamp {
+pub(crate) fn later() -> Timestamp {
     Timestamp::from_millis(1_700_000_001_000)
 }
 
-pub async fn open() -> (MessageQueue, TestStore) {
+pub(crate) async fn open() -> (MessageQueue, TestStore) {
     open_with(TestStore::default(), QueueConfig::default()).await
 }
 
 /// The queue with its committer running.
-pub async fn open_with(store: TestStore, config: QueueConfig) -> (MessageQueue, TestStore) {
+pub(crate) async fn open_with(store: TestStore, config: QueueConfig) -> (MessageQueue, TestStore) {
     let clock = Arc::new(ManualClock::new(start()));
     let queue = MessageQueue::open(Arc::new(store.clone()), clock, config).await.unwrap();
     let committer = queue.clone();
