@@ -1,5 +1,7 @@
 //! The embedded engine's accounts and sessions against the contract, and what its file shows.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{fs, path::Path, sync::Arc};
 
 use auth::verification::{Session, SessionId, SessionStore, VerificationPolicy};

@@ -1,5 +1,7 @@
 //! The embedded engine's queue against the contract, and what its file shows.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use bytes::Bytes;
