@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use testkit::{
     Account, ChatSocket, Server, ServerOptions, Target,
     process::{self, Memory},
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::meter::{Meter, Usage, float};
 
@@ -23,6 +23,8 @@ const PROBED: usize = 100;
 /// Descriptors that a process needs besides its sockets.
 const OTHER_DESCRIPTORS: u64 = 500;
 const RESTARTS: usize = 5;
+/// Nothing here takes so long, however busy the machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Memory of idle sockets.
 #[derive(Clone, Debug, Serialize)]
@@ -65,8 +67,16 @@ pub(crate) fn ensure_descriptors(sockets: usize) -> anyhow::Result<()> {
     Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum })?)
 }
 
-/// Measures the memory of one socket for each account, against a server that has done nothing else.
-pub(crate) async fn idle(server: &mut Server, accounts: &[Account]) -> anyhow::Result<IdleResult> {
+/// Measures the memory of one socket for each account, against a server that has done nothing else. The
+/// first `used` accounts have taken part in other measurements.
+pub(crate) async fn idle(
+    server: &mut Server,
+    accounts: &[Account],
+    used: usize,
+) -> anyhow::Result<IdleResult> {
+    // Receipts that are left from those would be delivered first, which is not idling.
+    drop(connect_all(server.target(), &accounts[..used.min(accounts.len())]).await?);
+    stop(server).await?;
     server.restart().await?;
     let target = server.target().clone();
     // The first connections make what every later one shares.
@@ -80,7 +90,8 @@ pub(crate) async fn idle(server: &mut Server, accounts: &[Account]) -> anyhow::R
     let after = process::memory(server.pid())?;
     let step = (sockets.len() / PROBED).max(1);
     for socket in sockets.iter_mut().step_by(step) {
-        let answer = socket.request("GET", "/v1/keepalive", None).await?;
+        let answer = timeout(PATIENCE, socket.request("GET", "/v1/keepalive", None)).await;
+        let answer = answer.context("a keepalive was not answered in time")??;
         ensure!(answer.status == 200, "keepalive was answered with {}", answer.status);
     }
     let count = sockets.len() as u64;
@@ -97,11 +108,19 @@ pub(crate) async fn idle(server: &mut Server, accounts: &[Account]) -> anyhow::R
     })
 }
 
+/// Stops the server in good order, so that a start measures no recovery.
+async fn stop(server: &mut Server) -> anyhow::Result<()> {
+    server.terminate()?;
+    server.exited(PATIENCE).await.map(drop)
+}
+
 async fn connect_all(target: &Target, accounts: &[Account]) -> anyhow::Result<Vec<ChatSocket>> {
     stream::iter(accounts)
         .map(async |account| {
-            let mut socket = ChatSocket::connect(target, Some(account)).await?;
-            socket.queue_empty().await?;
+            let connected = timeout(PATIENCE, ChatSocket::connect(target, Some(account))).await;
+            let mut socket = connected.context("a socket was not opened in time")??;
+            let settled = timeout(PATIENCE, socket.settle()).await;
+            settled.context("the end of a queue was not said in time")??;
             anyhow::Ok(socket)
         })
         .buffer_unordered(CONNECTING_AT_ONCE)
@@ -115,8 +134,7 @@ pub(crate) async fn start(options: &ServerOptions) -> anyhow::Result<StartResult
     let first = server.ready_after();
     let mut times = Vec::new();
     for _ in 0..RESTARTS {
-        server.terminate()?;
-        server.exited(Duration::from_secs(10)).await?;
+        stop(&mut server).await?;
         server.restart().await?;
         times.push(server.ready_after());
     }

@@ -89,7 +89,7 @@ async fn measure(options: Options) -> anyhow::Result<Report> {
     }
     report.memory_after_load = Some(process::memory(server.pid())?);
     if options.wants(Part::Idle) {
-        let idle = idle::idle(&mut server, &accounts[..options.sockets]).await;
+        let idle = idle::idle(&mut server, &accounts[..options.sockets], options.accounts_under_load()).await;
         report.idle = Some(idle.context("measuring idle sockets")?);
     }
     Ok(report)

@@ -88,8 +88,8 @@ impl Pair {
         let template = Template::new(recipient, content_len);
         let mut sender = ChatSocket::connect(target, Some(sender)).await?;
         let mut recipient = ChatSocket::connect(target, Some(recipient)).await?;
-        sender.queue_empty().await?;
-        recipient.queue_empty().await?;
+        sender.settle().await?;
+        recipient.settle().await?;
         Ok(Self { sender, recipient, template, next: 0 })
     }
 

@@ -84,9 +84,14 @@ impl Options {
 
     /// Accounts that the wanted parts need: they take turns in all roles.
     pub(crate) fn accounts(&self) -> usize {
+        let idle = if self.wants(Part::Idle) { self.sockets } else { 0 };
+        idle.max(self.accounts_under_load())
+    }
+
+    /// The accounts that send and receive.
+    pub(crate) fn accounts_under_load(&self) -> usize {
         let online = if self.wants(Part::Online) { 2 * self.pairs } else { 0 };
         let stored = if self.wants(Part::Stored) { self.pairs + self.recipients.max(self.pairs) } else { 0 };
-        let idle = if self.wants(Part::Idle) { self.sockets } else { 0 };
-        online.max(stored).max(idle)
+        online.max(stored)
     }
 }

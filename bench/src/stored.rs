@@ -55,6 +55,8 @@ pub(crate) struct DrainResult {
     pub(crate) per_second: f64,
     /// Answered to the sender and not delivered.
     pub(crate) lost: u64,
+    /// Delivery receipts that had reached the senders, who stay connected, when the last message arrived.
+    pub(crate) receipts: u64,
     pub(crate) server_us_per_message: f64,
     pub(crate) generator_us_per_message: f64,
     pub(crate) usage: Usage,
@@ -83,6 +85,7 @@ enum Phase {
 struct Counts {
     sending: AtomicU64,
     accepted: AtomicU64,
+    receipts: AtomicU64,
 }
 
 /// Stores, then drains. Each sender writes to its own share of the recipients in turn.
@@ -118,7 +121,7 @@ pub(crate) async fn run(
             bail!("a sender ended early");
         }
     }
-    let drained = drain(pid, target, recipients, &counts.accepted).await;
+    let drained = drain(pid, target, recipients, &counts).await;
     phase.send_replace(Phase::End);
     let mut latency = Histogram::new();
     for sender in tasks.join_all().await {
@@ -144,7 +147,7 @@ async fn drain(
     pid: u32,
     target: &Target,
     recipients: &[Account],
-    accepted: &AtomicU64,
+    totals: &Counts,
 ) -> anyhow::Result<DrainResult> {
     let meter = Meter::start(pid)?;
     let counts = stream::iter(recipients.iter().cloned())
@@ -160,7 +163,8 @@ async fn drain(
     Ok(DrainResult {
         messages,
         per_second: usage.rate(messages),
-        lost: accepted.load(Ordering::Relaxed).saturating_sub(messages),
+        lost: totals.accepted.load(Ordering::Relaxed).saturating_sub(messages),
+        receipts: totals.receipts.load(Ordering::Relaxed),
         server_us_per_message: usage.server_us(messages),
         generator_us_per_message: usage.generator_us(messages),
         usage,
@@ -262,6 +266,7 @@ impl Sender {
                         ensure!(kind == RECEIPT, "the sender got an envelope of type {kind}");
                         let id = request.id;
                         self.socket.queue_ack(id);
+                        self.counts.receipts.fetch_add(1, Ordering::Relaxed);
                     }
                     continue;
                 }

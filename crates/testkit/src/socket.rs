@@ -363,6 +363,24 @@ impl ChatSocket {
         Ok(())
     }
 
+    /// Acknowledges what waits, until the queue is empty, and says how many messages that were.
+    pub async fn settle(&mut self) -> anyhow::Result<u64> {
+        let mut settled = 0;
+        loop {
+            while let Some(delivery) = self.deliveries.pop_front() {
+                self.queue_ack(delivery.id);
+                settled += 1;
+            }
+            if self.queue_empty {
+                self.flush().await?;
+                return Ok(settled);
+            }
+            if let Step::Close(code, reason) = self.step().await? {
+                bail!("closed with {code} {reason:?}");
+            }
+        }
+    }
+
     /// Waits until the server closes and returns its code and reason; everything else is set aside.
     pub async fn closed(&mut self) -> anyhow::Result<(u16, String)> {
         loop {
