@@ -128,7 +128,12 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 fn start_logging(config: &Config) -> Result<()> {
     let filter = EnvFilter::try_new(&config.log.filter).context("log.filter cannot be understood")?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        // A log that cannot be written, as on a full disk, would otherwise be reported on the same standard
+        // error, and that failing is a panic.
+        .log_internal_errors(false);
     match config.log.format {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().init(),

@@ -54,14 +54,17 @@ pub(crate) async fn serve(config: Config, development: bool) -> Result<()> {
         .with_context(|| format!("{} cannot be listened on", config.listen))?;
     let address = listener.address();
 
-    let committer = tokio::spawn(run_committer(backend.queue.clone()));
+    let mut committer = tokio::spawn(run_committer(backend.queue.clone()));
     let tidying = tokio::spawn(tidy(backend.revocations.clone(), Arc::clone(&backend.verification)));
     let accepting = tokio::spawn(listener.run(tls, door.clone()));
     state::write(&config.data, address)?;
     announce(address)?;
 
-    signals.wait().await;
-    tracing::info!("stopping");
+    tokio::select! {
+        () = signals.wait() => tracing::info!("stopping"),
+        // Without it no message is ever accepted again; whoever watches over this process starts it anew.
+        _ = &mut committer => bail!("the queue's committer ended"),
+    }
     let stopped = stop(&door, &backend, &stores);
     tokio::select! {
         () = stopped => {}
