@@ -116,7 +116,7 @@ impl Ledger {
         }
     }
 
-    /// Every accepted message must have been delivered.
+    /// Every accepted message must have been delivered. What is missing leads the faults: it weighs most.
     pub(crate) fn compare(&self) {
         let missing: Vec<_> = {
             let (accepted, delivered) = (self.accepted.lock(), self.delivered.lock());
@@ -126,9 +126,10 @@ impl Ledger {
                 .map(|(key, round)| (*key, *round))
                 .collect()
         };
-        for (key, round) in missing {
-            self.fault(format!("{key:?}, accepted in round {round}, was never delivered"));
-        }
+        let lost = missing
+            .into_iter()
+            .map(|(key, round)| (round, format!("{key:?} was accepted and never delivered")));
+        self.faults.lock().splice(0..0, lost);
     }
 
     pub(crate) fn summary(&self) -> String {
@@ -137,7 +138,7 @@ impl Ledger {
         let redelivered: u64 = delivered.values().map(|count| u64::from(*count - 1)).sum();
         let waiting = accepted.keys().filter(|key| !delivered.contains_key(key)).count();
         format!(
-            "{} accepted, {} delivered, {waiting} missing, {redelivered} redelivered, {} unanswered, \
+            "{} accepted, {} delivered, {waiting} undelivered, {redelivered} redelivered, {} unanswered, \
              {} refused, {} registered, {} keys fetched, {} faults",
             accepted.len(),
             delivered.len(),
