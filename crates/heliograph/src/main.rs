@@ -8,7 +8,7 @@ mod state;
 mod wiring;
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -131,6 +131,7 @@ fn start_logging(config: &Config) -> Result<()> {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         // A log that cannot be written, as on a full disk, would otherwise be reported on the same standard
         // error, and that failing is a panic.
         .log_internal_errors(false);

@@ -7,6 +7,9 @@ use toml::{Table, Value};
 
 use super::Config;
 
+/// Sections have keys; nothing is nested deeper.
+const DEPTH: usize = 2;
+
 /// Why there is no configuration.
 #[derive(Debug)]
 pub(crate) enum ConfigError {
@@ -40,42 +43,69 @@ pub(crate) fn read(path: Option<&Path>) -> Result<Config, ConfigError> {
 }
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
-    let table: Table = text.parse().map_err(ConfigError::NotToml)?;
-    let mut mistakes = Vec::new();
+    let mut table: Table = text.parse().map_err(ConfigError::NotToml)?;
+    let mut unreadable = Vec::new();
     for (name, value) in &table {
-        collect(&[name], value, &mut mistakes);
+        collect(&[name], value, &mut unreadable);
     }
-    if mistakes.is_empty() {
-        let config =
-            Config::deserialize(table).map_err(|error| ConfigError::Mistakes(vec![error.to_string()]))?;
-        mistakes = config.mistakes();
-        if mistakes.is_empty() {
-            return Ok(config);
+    // What can be read is judged too, without what cannot.
+    for Unreadable { path, .. } in &unreadable {
+        remove(&mut table, path);
+    }
+    let mut mistakes: Vec<_> = unreadable
+        .into_iter()
+        .map(|Unreadable { path, message }| format!("{}: {message}", path.join(".")))
+        .collect();
+    match Config::deserialize(table) {
+        Ok(config) => {
+            mistakes.extend(config.mistakes());
+            if mistakes.is_empty() { Ok(config) } else { Err(ConfigError::Mistakes(mistakes)) }
+        }
+        Err(error) => {
+            mistakes.push(sentence(&error));
+            Err(ConfigError::Mistakes(mistakes))
         }
     }
-    Err(ConfigError::Mistakes(mistakes))
+}
+
+/// A key whose value cannot be read.
+struct Unreadable {
+    path: Vec<String>,
+    message: String,
 }
 
 /// Tries each value alone: what is wrong with one says nothing about the others.
-fn collect(path: &[&str], value: &Value, mistakes: &mut Vec<String>) {
+fn collect(path: &[&str], value: &Value, unreadable: &mut Vec<Unreadable>) {
     let alone = path
         .iter()
         .rev()
         .fold(value.clone(), |value, name| Value::Table(Table::from_iter([((*name).to_owned(), value)])));
     let Err(error) = Config::deserialize(alone) else { return };
-    match value {
+    if let Value::Table(section) = value
+        && path.len() < DEPTH
+    {
         // Descending finds which keys of a section are wrong, and all of them.
-        Value::Table(section) if path.len() < 3 => {
-            let before = mistakes.len();
-            for (name, value) in section {
-                collect(&[path, &[name]].concat(), value, mistakes);
-            }
-            if mistakes.len() > before {
-                return;
-            }
-            mistakes.push(format!("{}: {}", path.join("."), sentence(&error)));
+        let before = unreadable.len();
+        for (name, value) in section {
+            collect(&[path, &[name]].concat(), value, unreadable);
         }
-        _ => mistakes.push(format!("{}: {}", path.join("."), sentence(&error))),
+        if unreadable.len() > before {
+            return;
+        }
+    }
+    let path = path.iter().map(|name| (*name).to_owned()).collect();
+    unreadable.push(Unreadable { path, message: sentence(&error) });
+}
+
+fn remove(table: &mut Table, path: &[String]) {
+    match path {
+        [name] => drop(table.remove(name)),
+        [section, rest @ ..] => {
+            if let Some(Value::Table(section)) = table.get_mut(section) {
+                remove(section, rest);
+            }
+        }
+        [] => {}
     }
 }
 
@@ -105,6 +135,12 @@ mod tests {
             assert!(told(key), "{key} is not in {found:?}");
         }
         assert!(found.iter().any(|mistake| mistake.starts_with("limits.messages")), "{found:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_does_not_hide_what_makes_no_sense() {
+        let found = mistakes("lisen = 1\n[gateway]\nconnections_max = 0\nrequest_timeout_ms = 'long'\n");
+        assert_eq!(found.len(), 3, "{found:?}");
     }
 
     #[test]
