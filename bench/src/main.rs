@@ -15,7 +15,7 @@ use std::{io::Write as _, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use testkit::{Account, Server, ServerOptions, process, register_many};
+use testkit::{Account, Server, ServerOptions, register_many};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
@@ -61,7 +61,6 @@ async fn measure(options: Options) -> anyhow::Result<Report> {
         registration: None,
         online: Vec::new(),
         stored: None,
-        memory_after_load: None,
         idle: None,
     };
     if options.wants(Part::Start) {
@@ -87,7 +86,6 @@ async fn measure(options: Options) -> anyhow::Result<Report> {
         let stored = stored::run(server.pid(), server.target(), senders, recipients, plan).await;
         report.stored = Some(stored.context("measuring stored messages")?);
     }
-    report.memory_after_load = Some(process::memory(server.pid())?);
     if options.wants(Part::Idle) {
         let idle = idle::idle(&mut server, &accounts[..options.sockets], options.accounts_under_load()).await;
         report.idle = Some(idle.context("measuring idle sockets")?);

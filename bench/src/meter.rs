@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
-use testkit::process;
+use testkit::process::{self, Memory};
 use tokio::time::Instant;
 
 /// The counters at one moment.
@@ -27,6 +27,8 @@ pub(crate) struct Usage {
     pub(crate) stolen_percent: f64,
     /// Server processor seconds by thread name.
     pub(crate) server_threads: BTreeMap<String, f64>,
+    /// Server memory at the end.
+    pub(crate) server_memory: Memory,
 }
 
 impl Meter {
@@ -54,6 +56,7 @@ impl Meter {
             generator_cpu_seconds: now.own.saturating_sub(self.own).as_secs_f64(),
             stolen_percent: 100.0 * ratio(stolen, total),
             server_threads: threads.collect(),
+            server_memory: process::memory(self.pid)?,
         })
     }
 }

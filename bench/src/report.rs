@@ -3,7 +3,6 @@
 use std::{fs, io::Write, path::Path};
 
 use serde::Serialize;
-use testkit::process::Memory;
 
 use crate::{
     idle::{IdleResult, StartResult},
@@ -22,7 +21,6 @@ pub(crate) struct Report {
     pub(crate) registration: Option<Registration>,
     pub(crate) online: Vec<OnlineResult>,
     pub(crate) stored: Option<StoredResult>,
-    pub(crate) memory_after_load: Option<Memory>,
     pub(crate) idle: Option<IdleResult>,
 }
 
