@@ -13,6 +13,7 @@ pub mod signal;
 pub mod tls;
 
 mod body;
+mod counted;
 mod grpc;
 mod reply;
 mod routes;

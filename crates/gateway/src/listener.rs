@@ -11,14 +11,12 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
     caller::{Carrier, Origin},
+    counted::Counted,
     door::Door,
     limits::{HEAD_MAX, HEADERS_MAX, STREAMS_MAX},
     tls::H2,
@@ -81,18 +79,15 @@ impl Listener {
             };
             // Dropping the stream closes it: full is an answer, not a queue.
             let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
-            let connection = serve(stream, peer, acceptor.clone(), door.clone());
-            door.tasks().spawn(async move {
-                connection.await;
-                drop(place);
-            });
+            // Frames are written whole; waiting to fill a packet only adds latency.
+            let _ = stream.set_nodelay(true);
+            let stream = Counted::new(stream, place);
+            door.tasks().spawn(serve(stream, peer, acceptor.clone(), door.clone()));
         }
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor, door: Door) {
-    // Frames are written whole; waiting to fill a packet only adds latency.
-    let _ = stream.set_nodelay(true);
+async fn serve(stream: Counted, peer: SocketAddr, acceptor: TlsAcceptor, door: Door) {
     let handshake = tokio::time::timeout(door.config().handshake_timeout, acceptor.accept(stream));
     let stream = match handshake.await {
         Ok(Ok(stream)) => stream,
@@ -109,7 +104,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor, door:
     }
 }
 
-async fn serve_http1(stream: TlsStream<TcpStream>, origin: Origin, door: &Door) -> hyper::Result<()> {
+async fn serve_http1(stream: TlsStream<Counted>, origin: Origin, door: &Door) -> hyper::Result<()> {
     let answer = answering(door.clone(), origin);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -126,7 +121,7 @@ async fn serve_http1(stream: TlsStream<TcpStream>, origin: Origin, door: &Door) 
     connection.await
 }
 
-async fn serve_http2(stream: TlsStream<TcpStream>, origin: Origin, door: &Door) -> hyper::Result<()> {
+async fn serve_http2(stream: TlsStream<Counted>, origin: Origin, door: &Door) -> hyper::Result<()> {
     let answer = answering(door.clone(), origin);
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
