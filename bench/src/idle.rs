@@ -67,15 +67,9 @@ pub(crate) fn ensure_descriptors(sockets: usize) -> anyhow::Result<()> {
     Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum })?)
 }
 
-/// Measures the memory of one socket for each account, against a server that has done nothing else. The
-/// first `used` accounts have taken part in other measurements.
-pub(crate) async fn idle(
-    server: &mut Server,
-    accounts: &[Account],
-    used: usize,
-) -> anyhow::Result<IdleResult> {
-    // Receipts that are left from those would be delivered first, which is not idling.
-    drop(connect_all(server.target(), &accounts[..used.min(accounts.len())]).await?);
+/// Measures the memory of one socket for each account, against a server that has done nothing else, for
+/// accounts that have nothing waiting.
+pub(crate) async fn idle(server: &mut Server, accounts: &[Account]) -> anyhow::Result<IdleResult> {
     stop(server).await?;
     server.restart().await?;
     let target = server.target().clone();
