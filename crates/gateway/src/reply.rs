@@ -58,27 +58,23 @@ impl Refusal {
     pub(crate) const fn overloaded() -> Self {
         Self { status: StatusCode::SERVICE_UNAVAILABLE, message: None, retry_after: Some(OVERLOAD_WAIT) }
     }
+}
 
-    /// What the storage failing means to a caller: come back later, unless the data itself is broken.
-    pub(crate) fn storage(error: &StorageError) -> Self {
-        let cause = error as &dyn std::error::Error;
+/// What the storage failing means to a caller: come back later, unless the data itself is broken.
+impl From<StorageError> for Refusal {
+    fn from(error: StorageError) -> Self {
+        log_storage(&error);
         match error {
-            StorageError::Unavailable(_) | StorageError::Full => {
-                tracing::error!(error = cause, source = cause.source(), "the store refused");
-                Self::bare(StatusCode::SERVICE_UNAVAILABLE)
-            }
-            StorageError::Corrupt { .. } => {
-                tracing::error!(error = cause, "the store holds corrupt data");
-                Self::bare(StatusCode::INTERNAL_SERVER_ERROR)
-            }
+            StorageError::Unavailable(_) | StorageError::Full => Self::bare(StatusCode::SERVICE_UNAVAILABLE),
+            StorageError::Corrupt { .. } => Self::bare(StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
 }
 
-impl From<StorageError> for Refusal {
-    fn from(error: StorageError) -> Self {
-        Self::storage(&error)
-    }
+/// Tells the log why the storage failed; no caller ever learns it.
+pub(crate) fn log_storage(error: &StorageError) {
+    let cause = error as &dyn std::error::Error;
+    tracing::error!(error = cause, source = cause.source(), "the store failed");
 }
 
 impl IntoResponse for Refusal {

@@ -6,6 +6,8 @@ use protocol::ambient::StorageError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::reply::log_storage;
+
 /// Only reasons of this domain are read.
 const DOMAIN: &str = "grpc.chat.signal.org";
 
@@ -41,8 +43,7 @@ pub(crate) fn unavailable() -> Status {
 
 /// What the storage failing means to a caller.
 pub(crate) fn storage(error: &StorageError) -> Status {
-    // Logs the cause; the statuses of both carriers say the same.
-    let _ = crate::reply::Refusal::storage(error);
+    log_storage(error);
     match error {
         StorageError::Unavailable(_) | StorageError::Full => unavailable(),
         StorageError::Corrupt { .. } => Status::internal(""),
