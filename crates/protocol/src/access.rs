@@ -11,7 +11,11 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::{base64, ids::InvalidId};
+use crate::{
+    base64,
+    group_send::GroupSendToken,
+    ids::{InvalidId, ServiceId},
+};
 
 /// Unidentified access key: 16 bytes that clients derive from a profile key. Wiped when dropped, not shown
 /// by `Debug`, compared in constant time.
@@ -41,6 +45,75 @@ impl AccessKey {
         let mut mac = Hmac::<Sha256>::new((&*block).into());
         mac.update(&[0; 32]);
         mac.finalize().into_bytes().into()
+    }
+}
+
+/// Who may send to an account, fetch its keys and read its profile without saying who they are.
+#[derive(Clone, Debug, Default)]
+pub struct UnidentifiedAccess {
+    /// Whoever knows this key.
+    pub key: Option<AccessKey>,
+    /// Everybody.
+    pub unrestricted: bool,
+}
+
+/// What a caller who does not say who they are shows instead.
+#[derive(Clone, Debug)]
+pub enum UnidentifiedCredential {
+    /// The target's access key.
+    AccessKey(AccessKey),
+    /// Nothing, relying on the target letting everybody in.
+    Unrestricted,
+    /// Proof of sharing a group with the target.
+    GroupSendToken(GroupSendToken),
+}
+
+impl UnidentifiedAccess {
+    /// Whether the account, addressed by that identity, lets somebody with that credential in. Access keys
+    /// count for account identities only. Group send tokens are judged by
+    /// [`GroupSendTokens`](crate::group_send::GroupSendTokens), before it is known whether the account is
+    /// there at all; here they pass.
+    pub fn admits(&self, credential: &UnidentifiedCredential, target: ServiceId) -> bool {
+        let by_aci = matches!(target, ServiceId::Aci(_));
+        match credential {
+            UnidentifiedCredential::GroupSendToken(_) => true,
+            UnidentifiedCredential::Unrestricted => by_aci && self.unrestricted,
+            UnidentifiedCredential::AccessKey(key) => {
+                let fits = self.key.as_ref().is_some_and(|own| own.ct_eq(key));
+                by_aci && (self.unrestricted || fits)
+            }
+        }
+    }
+}
+
+/// What the access keys of several accounts come to: their exclusive or. The one credential for all of them
+/// that senders of multi-recipient messages had before there were group send tokens.
+#[derive(Debug)]
+pub struct CombinedAccess(AccessKey);
+
+impl CombinedAccess {
+    /// The combination over no account.
+    pub fn none() -> Self {
+        Self(AccessKey([0; AccessKey::LEN]))
+    }
+
+    /// Takes in an account. One that lets everybody in changes nothing; one that lets nobody in cannot be
+    /// part of a combination, and `false` says so.
+    #[must_use]
+    pub fn add(&mut self, access: &UnidentifiedAccess) -> bool {
+        match &access.key {
+            _ if access.unrestricted => true,
+            Some(key) => {
+                self.0.0.iter_mut().zip(key.0).for_each(|(sum, byte)| *sum ^= byte);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether that is the combination, in constant time.
+    pub fn is(&self, key: &AccessKey) -> bool {
+        self.0.ct_eq(key)
     }
 }
 
@@ -111,6 +184,23 @@ mod tests {
         for json in others.into_iter().chain(["[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]", "16"]) {
             assert!(serde_json::from_str::<AccessKey>(json).is_err(), "{json}");
         }
+    }
+
+    #[test]
+    fn keys_combine_as_the_official_library_combines_them() {
+        let vectors = include_str!("../tests/vectors/access-keys.json");
+        let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+        let key = |text: &serde_json::Value| {
+            AccessKey::try_from(&base64::decode_lenient(text.as_str().unwrap()).unwrap()[..]).unwrap()
+        };
+        let mut combined = CombinedAccess::none();
+        for account in vectors["accounts"].as_array().unwrap() {
+            let unrestricted = account["unrestricted"].as_bool().unwrap();
+            assert!(combined.add(&UnidentifiedAccess { key: Some(key(&account["header"])), unrestricted }));
+        }
+        assert!(combined.is(&key(&vectors["combinedHeader"])));
+        assert!(!combined.is(&key(&vectors["accounts"][0]["header"])));
+        assert!(!combined.add(&UnidentifiedAccess::default()));
     }
 
     #[test]

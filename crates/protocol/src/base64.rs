@@ -16,6 +16,8 @@ const PADDED: GeneralPurpose = GeneralPurpose::new(&STANDARD, LENIENT);
 const UNPADDED: GeneralPurpose = GeneralPurpose::new(&STANDARD, LENIENT.with_encode_padding(false));
 const URL: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, LENIENT.with_encode_padding(false));
 
+const URL_PADDED: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, LENIENT);
+
 /// Reads the standard alphabet, padded or not.
 pub fn decode_lenient(text: &str) -> Option<Vec<u8>> {
     PADDED.decode(text).ok()
@@ -39,6 +41,11 @@ pub fn encode_unpadded(bytes: impl AsRef<[u8]>) -> String {
 /// Writes the URL-safe alphabet without padding.
 pub fn encode_url(bytes: impl AsRef<[u8]>) -> String {
     URL.encode(bytes)
+}
+
+/// Writes the URL-safe alphabet with padding.
+pub fn encode_url_padded(bytes: impl AsRef<[u8]>) -> String {
+    URL_PADDED.encode(bytes)
 }
 
 /// For `#[serde(with = "…")]`: text with padding, read with or without.

@@ -21,6 +21,10 @@ use crate::{
 /// A certificate id that clients refuse whoever signed it.
 pub const REVOKED_ID: u32 = 0xDEAD_C357;
 
+/// Certificate ids that a server must not use: clients know them as those of Signal's staging and production
+/// servers and of a test, or refuse them.
+pub const FORBIDDEN_IDS: [u32; 4] = [2, 3, 0x7357_C357, REVOKED_ID];
+
 /// Bytes that are not a certificate, or lack something a certificate must say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed certificate")]
@@ -39,8 +43,7 @@ pub struct ServerCertificate {
 impl ServerCertificate {
     /// Certifies a key.
     ///
-    /// The operator chooses the id. Clients know ids 2, 3 and `0x7357C357` as other servers' and refuse
-    /// [`REVOKED_ID`].
+    /// The operator chooses the id, which is none of [`FORBIDDEN_IDS`].
     pub fn issue(id: u32, key: &EcPublicKey, trust_root: &PrivateKey, entropy: &dyn Entropy) -> Self {
         let inner = wire::ServerCertificateContent { id: Some(id), key: Some(copy(key.as_bytes())) };
         let certificate = Bytes::from(inner.encode_to_vec());

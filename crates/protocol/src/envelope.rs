@@ -5,10 +5,19 @@
 
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use prost::{
+    Message,
+    encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint},
+};
+
+use crate::ids::ServiceId;
 
 /// Longest content of one message, in bytes. Clients are told `413` beyond it.
 pub const MAX_CONTENT_LEN: usize = 98_304;
+
+/// Number of the field that holds the content.
+const CONTENT: u32 = 8;
 
 /// What a content is, which decides how the client decrypts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
@@ -75,6 +84,82 @@ pub struct Envelope {
     /// devices.
     #[prost(bytes = "bytes", optional, tag = "22")]
     pub updated_pni: Option<Bytes>,
+}
+
+/// The parts of a serialized envelope by which the server decides what to do with it.
+///
+/// Reading them does not touch the content, which may be cut off: only what stands before it is read then.
+/// Bytes that are no envelope have no parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EnvelopeSummary {
+    /// Whether it is a server delivery receipt.
+    pub is_receipt: bool,
+    /// Whether it belongs to a story.
+    pub is_story: bool,
+    /// The sender's timestamp.
+    pub client_timestamp: u64,
+    /// The sender, where the envelope says so.
+    pub source: Option<ServiceId>,
+    /// The identity it was addressed to.
+    pub destination: Option<ServiceId>,
+}
+
+impl EnvelopeSummary {
+    /// Reads the parts.
+    pub fn of(envelope: &[u8]) -> Self {
+        let mut summary = Self::default();
+        let mut rest = envelope;
+        while rest.has_remaining() {
+            if summary.read_field(&mut rest).is_none() {
+                break;
+            }
+        }
+        summary
+    }
+
+    /// `None` where nothing more can be read.
+    fn read_field(&mut self, rest: &mut &[u8]) -> Option<()> {
+        let (field, wire_type) = decode_key(rest).ok()?;
+        match wire_type {
+            WireType::Varint => {
+                let value = decode_varint(rest).ok()?;
+                match field {
+                    1 => self.is_receipt = value == EnvelopeType::ServerDeliveryReceipt as u64,
+                    5 => self.client_timestamp = value,
+                    16 => self.is_story = value != 0,
+                    _ => {}
+                }
+            }
+            WireType::LengthDelimited => {
+                let len = usize::try_from(decode_varint(rest).ok()?).ok()?;
+                let (bytes, after) = rest.split_at_checked(len)?;
+                *rest = after;
+                match field {
+                    19 => self.source = ServiceId::from_binary(bytes).ok(),
+                    20 => self.destination = ServiceId::from_binary(bytes).ok(),
+                    _ => {}
+                }
+            }
+            // No field of an envelope is of these kinds.
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+impl Envelope {
+    /// Serializes an envelope whose content is `content_head` and, after it, `shared_len` bytes that the
+    /// caller will write behind what this returns. The envelope itself has no content.
+    pub fn encode_with_open_content(&self, content_head: &[u8], shared_len: usize) -> Vec<u8> {
+        let content_len = content_head.len() + shared_len;
+        let mut out = Vec::with_capacity(self.encoded_len() + content_head.len() + 8);
+        // Writing into a growing buffer does not fail.
+        let _ = self.encode(&mut out);
+        encode_key(CONTENT, WireType::LengthDelimited, &mut out);
+        encode_varint(content_len as u64, &mut out);
+        out.extend_from_slice(content_head);
+        out
+    }
 }
 
 // Who writes to whom, and what, must not reach a log.

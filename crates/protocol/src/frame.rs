@@ -4,7 +4,7 @@
 //! This is the parser that reads every byte a client sends over its socket. It is written out instead of
 //! derived so that the header count is bounded while reading and a body is a slice of what was received.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::{
@@ -102,12 +102,28 @@ impl Frame {
         }
     }
 
+    /// Bytes that [`encode_to`](Self::encode_to) writes.
+    pub fn encoded_len(&self) -> usize {
+        let (kind, len) = match self {
+            Self::Request(request) => (REQUEST_KIND, request.len()),
+            Self::Response(response) => (RESPONSE_KIND, response.len()),
+        };
+        varint_len(kind) + chunk_len_of(len)
+    }
+
+    /// Writes the frame.
+    pub fn encode_to(&self, out: &mut impl BufMut) {
+        match self {
+            Self::Request(request) => request.encode(out),
+            Self::Response(response) => response.encode(out),
+        }
+    }
+
     /// Writes the frame into a buffer of exactly its size.
     pub fn encode(&self) -> Bytes {
-        match self {
-            Self::Request(request) => request.encode(),
-            Self::Response(response) => response.encode(),
-        }
+        let mut out = BytesMut::with_capacity(self.encoded_len());
+        self.encode_to(&mut out);
+        out.freeze()
     }
 }
 
@@ -117,39 +133,83 @@ pub fn parse_header(line: &str) -> Option<(&str, &str)> {
     Some((name.trim(), value.trim()))
 }
 
-/// The frame that hands an envelope to a client: `PUT /api/v1/message`.
-pub fn encode_delivery(request_id: u64, envelope: &[u8], now: Timestamp) -> Bytes {
-    encode_put("/api/v1/message", Some(envelope), request_id, now)
+/// A request of the server to a client, written without being put together first: every delivered message
+/// passes here.
+#[derive(Clone, Copy)]
+pub struct ServerRequest<'a> {
+    path: &'static str,
+    body: Option<&'a [&'a [u8]]>,
+    id: u64,
+    now: Timestamp,
 }
 
-/// The frame that tells a client that it has everything that had waited: `PUT /api/v1/queue/empty`.
-pub fn encode_queue_empty(request_id: u64, now: Timestamp) -> Bytes {
-    encode_put("/api/v1/queue/empty", None, request_id, now)
-}
-
-/// A request of the server, built in a single buffer: every delivered message passes here.
-fn encode_put(path: &str, body: Option<&[u8]>, id: u64, now: Timestamp) -> Bytes {
-    let digits = now.as_millis().checked_ilog10().unwrap_or(0) as usize + 1;
-    let header_len = TIMESTAMP_HEADER.len() + digits;
-    let len = chunk_len(b"PUT")
-        + chunk_len(path.as_bytes())
-        + body.map_or(0, chunk_len)
-        + varint_len(id)
-        + chunk_len_of(header_len);
-
-    let mut out = start(REQUEST_KIND, REQUEST, len);
-    put_chunk(&mut out, request::VERB, b"PUT");
-    put_chunk(&mut out, request::PATH, path.as_bytes());
-    if let Some(body) = body {
-        put_chunk(&mut out, request::BODY, body);
+impl<'a> ServerRequest<'a> {
+    /// Hands an envelope to a client: `PUT /api/v1/message`. The envelope is the pieces in a row.
+    pub fn delivery(id: u64, envelope: &'a [&'a [u8]], now: Timestamp) -> Self {
+        Self { path: "/api/v1/message", body: Some(envelope), id, now }
     }
-    put_varint(&mut out, request::ID, id);
-    encode_key(request::HEADERS, WireType::LengthDelimited, &mut out);
-    encode_varint(header_len as u64, &mut out);
-    out.put_slice(TIMESTAMP_HEADER.as_bytes());
-    // Writing into a growing buffer does not fail.
-    let _ = write!(out, "{}", now.as_millis());
-    out.freeze()
+
+    /// Tells a client that it has everything that had waited: `PUT /api/v1/queue/empty`.
+    pub fn queue_empty(id: u64, now: Timestamp) -> Self {
+        Self { path: "/api/v1/queue/empty", body: None, id, now }
+    }
+
+    /// Bytes that [`encode`](Self::encode) writes.
+    pub fn encoded_len(&self) -> usize {
+        varint_len(REQUEST_KIND) + chunk_len_of(self.len())
+    }
+
+    /// Writes the frame.
+    pub fn encode(&self, out: &mut impl BufMut) {
+        put_start(out, REQUEST_KIND, REQUEST, self.len());
+        put_chunk(out, request::VERB, b"PUT");
+        put_chunk(out, request::PATH, self.path.as_bytes());
+        if let Some(pieces) = self.body {
+            encode_key(request::BODY, WireType::LengthDelimited, out);
+            encode_varint(total_len(pieces) as u64, out);
+            for piece in pieces {
+                out.put_slice(piece);
+            }
+        }
+        put_varint(out, request::ID, self.id);
+        encode_key(request::HEADERS, WireType::LengthDelimited, out);
+        encode_varint(self.header_len() as u64, out);
+        out.put_slice(TIMESTAMP_HEADER.as_bytes());
+        put_decimal(out, self.now.as_millis());
+    }
+
+    /// Bytes of the request inside the frame.
+    fn len(&self) -> usize {
+        chunk_len(b"PUT")
+            + chunk_len(self.path.as_bytes())
+            + self.body.map_or(0, |pieces| chunk_len_of(total_len(pieces)))
+            + varint_len(self.id)
+            + chunk_len_of(self.header_len())
+    }
+
+    fn header_len(&self) -> usize {
+        TIMESTAMP_HEADER.len() + self.now.as_millis().checked_ilog10().unwrap_or(0) as usize + 1
+    }
+}
+
+fn total_len(pieces: &[&[u8]]) -> usize {
+    pieces.iter().map(|piece| piece.len()).sum()
+}
+
+fn put_decimal(out: &mut impl BufMut, value: u64) {
+    // The largest has twenty digits.
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    let mut rest = value;
+    loop {
+        first -= 1;
+        digits[first] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.put_slice(&digits[first..]);
 }
 
 mod request {
@@ -271,61 +331,64 @@ fn push_header(
 }
 
 impl RequestFrame {
-    fn encode(&self) -> Bytes {
-        let len = chunk_len(self.verb.as_bytes())
+    fn len(&self) -> usize {
+        chunk_len(self.verb.as_bytes())
             + chunk_len(self.path.as_bytes())
             + self.body.as_deref().map_or(0, chunk_len)
             + self.id.map_or(0, varint_len)
-            + self.headers.iter().map(|line| chunk_len(line.as_bytes())).sum::<usize>();
+            + self.headers.iter().map(|line| chunk_len(line.as_bytes())).sum::<usize>()
+    }
 
-        let mut out = start(REQUEST_KIND, REQUEST, len);
-        put_chunk(&mut out, request::VERB, self.verb.as_bytes());
-        put_chunk(&mut out, request::PATH, self.path.as_bytes());
+    fn encode(&self, out: &mut impl BufMut) {
+        put_start(out, REQUEST_KIND, REQUEST, self.len());
+        put_chunk(out, request::VERB, self.verb.as_bytes());
+        put_chunk(out, request::PATH, self.path.as_bytes());
         if let Some(body) = &self.body {
-            put_chunk(&mut out, request::BODY, body);
+            put_chunk(out, request::BODY, body);
         }
         if let Some(id) = self.id {
-            put_varint(&mut out, request::ID, id);
+            put_varint(out, request::ID, id);
         }
         for line in &self.headers {
-            put_chunk(&mut out, request::HEADERS, line.as_bytes());
+            put_chunk(out, request::HEADERS, line.as_bytes());
         }
-        out.freeze()
     }
 }
 
 impl ResponseFrame {
-    fn encode(&self) -> Bytes {
-        let message = Some(self.message.as_bytes()).filter(|message| !message.is_empty());
-        let len = varint_len(self.id)
-            + varint_len(self.status.into())
-            + message.map_or(0, chunk_len)
-            + self.body.as_deref().map_or(0, chunk_len)
-            + self.headers.iter().map(|line| chunk_len(line.as_bytes())).sum::<usize>();
+    fn message(&self) -> Option<&[u8]> {
+        Some(self.message.as_bytes()).filter(|message| !message.is_empty())
+    }
 
-        let mut out = start(RESPONSE_KIND, RESPONSE, len);
-        put_varint(&mut out, response::ID, self.id);
-        put_varint(&mut out, response::STATUS, self.status.into());
-        if let Some(message) = message {
-            put_chunk(&mut out, response::MESSAGE, message);
+    fn len(&self) -> usize {
+        varint_len(self.id)
+            + varint_len(self.status.into())
+            + self.message().map_or(0, chunk_len)
+            + self.body.as_deref().map_or(0, chunk_len)
+            + self.headers.iter().map(|line| chunk_len(line.as_bytes())).sum::<usize>()
+    }
+
+    fn encode(&self, out: &mut impl BufMut) {
+        put_start(out, RESPONSE_KIND, RESPONSE, self.len());
+        put_varint(out, response::ID, self.id);
+        put_varint(out, response::STATUS, self.status.into());
+        if let Some(message) = self.message() {
+            put_chunk(out, response::MESSAGE, message);
         }
         if let Some(body) = &self.body {
-            put_chunk(&mut out, response::BODY, body);
+            put_chunk(out, response::BODY, body);
         }
         for line in &self.headers {
-            put_chunk(&mut out, response::HEADERS, line.as_bytes());
+            put_chunk(out, response::HEADERS, line.as_bytes());
         }
-        out.freeze()
     }
 }
 
-/// A buffer that holds the kind and the head of the only other field, with room for its `len` bytes.
-fn start(kind: u64, field: u32, len: usize) -> BytesMut {
-    let mut out = BytesMut::with_capacity(varint_len(kind) + chunk_len_of(len));
-    put_varint(&mut out, KIND, kind);
-    encode_key(field, WireType::LengthDelimited, &mut out);
-    encode_varint(len as u64, &mut out);
-    out
+/// Writes the kind and the head of the only other field, of which `len` bytes are to follow.
+fn put_start(out: &mut impl BufMut, kind: u64, field: u32, len: usize) {
+    put_varint(out, KIND, kind);
+    encode_key(field, WireType::LengthDelimited, out);
+    encode_varint(len as u64, out);
 }
 
 // Every field number in a frame is below 16: its key takes one byte.
@@ -343,12 +406,12 @@ fn chunk_len_of(len: usize) -> usize {
     KEY_LEN + encoded_len_varint(len as u64) + len
 }
 
-fn put_varint(out: &mut BytesMut, field: u32, value: u64) {
+fn put_varint(out: &mut impl BufMut, field: u32, value: u64) {
     encode_key(field, WireType::Varint, out);
     encode_varint(value, out);
 }
 
-fn put_chunk(out: &mut BytesMut, field: u32, bytes: &[u8]) {
+fn put_chunk(out: &mut impl BufMut, field: u32, bytes: &[u8]) {
     encode_key(field, WireType::LengthDelimited, out);
     encode_varint(bytes.len() as u64, out);
     out.put_slice(bytes);
