@@ -33,6 +33,22 @@ pub(crate) struct Buckets {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct FullAt(u64);
 
+impl FullAt {
+    /// A bucket that is full from then on.
+    fn at(moment: Timestamp) -> Self {
+        Self(moment.as_millis().saturating_mul(1_000_000))
+    }
+
+    /// The bucket without so many permits, or how long to wait for them.
+    fn after_taking(self, limit: Limit, amount: u64, now: Self) -> Result<Self, RetryAfter> {
+        let interval = nanos(limit.interval);
+        let room = interval.saturating_mul(limit.size);
+        let full_at = self.max(now).0.saturating_add(interval.saturating_mul(amount));
+        let owed = full_at - now.0;
+        if owed > room { Err(RetryAfter(Duration::from_nanos(owed - room))) } else { Ok(Self(full_at)) }
+    }
+}
+
 impl Default for Buckets {
     fn default() -> Self {
         Self {
@@ -51,23 +67,22 @@ impl Buckets {
         amount: u64,
         now: Timestamp,
     ) -> Result<(), RetryAfter> {
-        let interval = nanos(limit.interval);
-        let now = now.as_millis().saturating_mul(1_000_000);
-        let room = interval.saturating_mul(limit.size);
         let name = self.name(id, key);
-
         let mut shard = self.shard(name).lock();
-        let full_at = shard.get(&name).map_or(now, |bucket| bucket.0.max(now));
-        let full_at = full_at.saturating_add(interval.saturating_mul(amount));
-        let owed = full_at - now;
-        if owed > room {
-            return Err(RetryAfter(Duration::from_nanos(owed - room)));
-        }
-        if owed > 0 {
-            make_room(&mut shard, FullAt(now));
-            shard.insert(name, FullAt(full_at));
+        let now = FullAt::at(now);
+        let full_at = shard.get(&name).copied().unwrap_or(now).after_taking(limit, amount, now)?;
+        if full_at > now {
+            make_room(&mut shard, now);
+            shard.insert(name, full_at);
         }
         Ok(())
+    }
+
+    pub(crate) fn permits(&self, id: LimitId, key: &[u8], limit: Limit, amount: u64, now: Timestamp) -> bool {
+        let name = self.name(id, key);
+        let now = FullAt::at(now);
+        let bucket = self.shard(name).lock().get(&name).copied().unwrap_or(now);
+        bucket.after_taking(limit, amount, now).is_ok()
     }
 
     pub(crate) fn clear(&self, id: LimitId, key: &[u8]) {

@@ -58,6 +58,11 @@ impl RateLimits {
         self.buckets.take(id, key, self.limits[id as usize], amount, self.clock.now())
     }
 
+    /// Whether [`check`](Self::check) would grant that now; takes nothing.
+    pub fn permits(&self, id: LimitId, key: &[u8], amount: u64) -> bool {
+        self.buckets.permits(id, key, self.limits[id as usize], amount, self.clock.now())
+    }
+
     /// Fills the bucket of that key again.
     pub fn clear(&self, id: LimitId, key: &[u8]) {
         self.buckets.clear(id, key);
@@ -106,7 +111,10 @@ mod tests {
         assert!(limits.check(LimitId::Registration, b"b", 1).is_ok());
         assert!(limits.check(LimitId::Pin, b"a", 1).is_ok());
         assert!(limits.check(LimitId::Registration, b"a", 1).is_err());
+        assert!(!limits.permits(LimitId::Registration, b"a", 1));
         limits.clear(LimitId::Registration, b"a");
+        assert!(limits.permits(LimitId::Registration, b"a", 1), "asking takes nothing");
+        assert!(!limits.permits(LimitId::Registration, b"a", 2));
         assert!(limits.check(LimitId::Registration, b"a", 1).is_ok());
         assert!(limits.check(LimitId::Registration, b"b", 1).is_err());
     }

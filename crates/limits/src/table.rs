@@ -31,11 +31,30 @@ pub enum LimitId {
     Stories,
     /// Questions whether an account exists; by network address.
     CheckAccountExistence,
+    /// Link codes made; by account.
+    AllocateDevice,
+    /// Devices that ask to be linked with a code that is good; by account.
+    VerifyDevice,
+    /// Waits for a device that is being linked; by account.
+    WaitForLinkedDevice,
+    /// Messages of a sender who says who it is, to whomever, before it must show that it is a person; by
+    /// sender. Counted only where challenges are switched on.
+    Challenge,
+    /// Right answers to challenges of any kind, each of which fills the former again; by account.
+    RateLimitReset,
+    /// Captchas handed in to answer a challenge; by account.
+    CaptchaChallengeAttempt,
+    /// Those among them that were right; by account.
+    CaptchaChallengeSuccess,
+    /// Answers to push challenges; by account.
+    PushChallengeAttempt,
+    /// Those among them that were right; by account.
+    PushChallengeSuccess,
 }
 
 impl LimitId {
     /// Every limit, in the order of the enumeration.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 21] = [
         Self::Registration,
         Self::Pin,
         Self::VerificationSession,
@@ -48,6 +67,15 @@ impl LimitId {
         Self::InboundMessageBytes,
         Self::Stories,
         Self::CheckAccountExistence,
+        Self::AllocateDevice,
+        Self::VerifyDevice,
+        Self::WaitForLinkedDevice,
+        Self::Challenge,
+        Self::RateLimitReset,
+        Self::CaptchaChallengeAttempt,
+        Self::CaptchaChallengeSuccess,
+        Self::PushChallengeAttempt,
+        Self::PushChallengeSuccess,
     ];
 
     /// The name in the configuration.
@@ -65,6 +93,15 @@ impl LimitId {
             Self::InboundMessageBytes => "inbound_message_bytes",
             Self::Stories => "stories",
             Self::CheckAccountExistence => "check_account_existence",
+            Self::AllocateDevice => "allocate_device",
+            Self::VerifyDevice => "verify_device",
+            Self::WaitForLinkedDevice => "wait_for_linked_device",
+            Self::Challenge => "challenge",
+            Self::RateLimitReset => "rate_limit_reset",
+            Self::CaptchaChallengeAttempt => "captcha_challenge_attempt",
+            Self::CaptchaChallengeSuccess => "captcha_challenge_success",
+            Self::PushChallengeAttempt => "push_challenge_attempt",
+            Self::PushChallengeSuccess => "push_challenge_success",
         }
     }
 
@@ -76,7 +113,7 @@ impl LimitId {
             Self::Pin => (10, Duration::from_hours(24)),
             // Ours: a session costs one row for ten minutes, a mistyped number should not lock anyone out.
             Self::VerificationSession => (30, Duration::from_secs(10)),
-            Self::VerificationCaptcha => (10, Duration::from_secs(30)),
+            Self::VerificationCaptcha | Self::WaitForLinkedDevice => (10, Duration::from_secs(30)),
             Self::VerificationPushChallenge => (5, Duration::from_secs(30)),
             // Ours: each one may cost the operator money.
             Self::VerificationCodeSend => (5, Duration::from_mins(10)),
@@ -87,6 +124,13 @@ impl LimitId {
             Self::InboundMessageBytes => (128 * 1024 * 1024, Duration::from_micros(500)),
             Self::Stories => (5000, Duration::from_secs(8)),
             Self::CheckAccountExistence => (1000, Duration::from_secs(4)),
+            Self::AllocateDevice | Self::VerifyDevice => (6, Duration::from_mins(2)),
+            // Ours: nobody writes so much by hand, and most messages of official apps are sealed and not counted.
+            Self::Challenge => (1000, Duration::from_secs(10)),
+            Self::RateLimitReset | Self::CaptchaChallengeSuccess | Self::PushChallengeSuccess => {
+                (2, Duration::from_hours(12))
+            }
+            Self::CaptchaChallengeAttempt | Self::PushChallengeAttempt => (10, Duration::from_mins(144)),
         };
         Limit { size, interval }
     }
