@@ -3,17 +3,30 @@
 //! A sender's `Ok` is a promise: every copy of the message is durable, or the device it was for has
 //! acknowledged it. [`queue`] keeps that promise cheaply; [`session`] is what one connected device sees.
 
+pub mod gate;
 pub mod limits;
+pub mod metrics;
 pub mod queue;
+pub mod queued;
 pub mod receipt;
 pub mod recipients;
+pub mod report;
 pub mod send;
 pub mod session;
 pub mod store;
+pub mod wake;
 
+pub use gate::{ChallengeOption, ChallengeRequired, SendGate};
 pub use limits::SendLimits;
-pub use queue::{CloseReason, MessageQueue, QueueConfig, QueueError, Subscription};
+pub use metrics::MessageMetrics;
+pub use queue::{CloseReason, MessageQueue, QueueConfig, QueueError, QueueParts, Subscription, Watch};
+pub use queued::{QueuedEnvelope, SharedBody};
 pub use recipients::{Recipients, Roster, RosterDevice};
-pub use send::{DeviceMismatch, IndividualMessage, MessageService, OutgoingMessage, SendError, Sender, Sent};
+pub use report::{ReportService, ReportTokens};
+pub use send::{
+    DeviceMismatch, IndividualMessage, MessageParts, MessageService, MultiRecipientCredential,
+    OutgoingMessage, SendError, SendManyError, SendOptions, Sender, Sent,
+};
 pub use session::{DeliverySession, Outbound};
-pub use store::{Append, Batch, Page, Position, QueueStore, StoredEnvelope};
+pub use store::{Append, Batch, Page, Position, QueueStore, StoredEnvelope, Volume};
+pub use wake::{Urgency, WakeUpConfig, WakeUps, Waker};

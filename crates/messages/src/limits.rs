@@ -24,6 +24,8 @@ pub const EPHEMERAL_LIFETIME: Duration = Duration::from_secs(10);
 pub trait SendLimits: Send + Sync + 'static {
     /// One more message from that account to that recipient.
     fn message(&self, sender: Aci, recipient: Aci) -> Result<(), Duration>;
+    /// One more part of a story for that recipient.
+    fn story(&self, recipient: Aci) -> Result<(), Duration>;
     /// That many more bytes of content for that recipient.
     fn inbound_bytes(&self, recipient: ServiceId, bytes: usize) -> Result<(), Duration>;
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use protocol::{
     Aci, DeviceId, ServiceId,
     ambient::Timestamp,
-    envelope::{Envelope, EnvelopeType},
+    envelope::{Envelope, EnvelopeSummary, EnvelopeType},
 };
 
 /// A receipt that becomes due when an envelope is acknowledged.
@@ -21,17 +21,13 @@ pub struct Receipt {
 impl Receipt {
     /// The receipt an envelope asks for. None for sealed sender, where nobody knows the sender; none for
     /// receipts themselves; none for what an account's device sends to another of its own.
-    pub fn due_for(envelope: &Envelope, reader: Aci) -> Option<Self> {
-        if envelope.r#type == Some(EnvelopeType::ServerDeliveryReceipt as i32) {
-            return None;
-        }
-        let source = ServiceId::from_binary(envelope.source_service_id.as_deref()?).ok()?;
-        let addressee = ServiceId::from_binary(envelope.destination_service_id.as_deref()?).ok()?;
-        match source {
-            ServiceId::Aci(sender) if sender != reader => Some(Self {
+    pub fn due_for(envelope: &EnvelopeSummary, reader: Aci) -> Option<Self> {
+        let addressee = envelope.destination?;
+        match envelope.source? {
+            ServiceId::Aci(sender) if sender != reader && !envelope.is_receipt => Some(Self {
                 sender,
                 addressee,
-                client_timestamp: Timestamp::from_millis(envelope.client_timestamp.unwrap_or_default()),
+                client_timestamp: Timestamp::from_millis(envelope.client_timestamp),
             }),
             _ => None,
         }

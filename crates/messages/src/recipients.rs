@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use protocol::{
-    Aci, DeviceAddress, DeviceId, IdentityKind, Pni, RegistrationId, ServiceId, ambient::StorageError,
+    Aci, DeviceAddress, DeviceId, IdentityKind, Pni, RegistrationId, ServiceId, UnidentifiedAccess,
+    ambient::StorageError,
 };
 
 /// The devices of an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Roster {
     /// The account.
     pub aci: Aci,
     /// Its phone-number identity, if it has a number.
     pub pni: Option<Pni>,
+    /// Who may send to it without saying who they are.
+    pub unidentified_access: UnidentifiedAccess,
     /// Every device, in order of id; never empty.
     pub devices: Vec<RosterDevice>,
 }

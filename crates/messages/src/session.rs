@@ -5,13 +5,12 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
-use prost::Message;
-use protocol::{Aci, envelope::Envelope};
+use protocol::{Aci, envelope::EnvelopeSummary};
 
 use crate::{
     limits::{PAGE_MESSAGES, WINDOW},
     queue::Delivery,
+    queued::QueuedEnvelope,
     receipt::Receipt,
     store::Position,
 };
@@ -23,8 +22,8 @@ pub enum Outbound {
     Message {
         /// Id of the request; the device's answer carries it.
         request_id: u64,
-        /// The serialized envelope.
-        envelope: Bytes,
+        /// The envelope.
+        envelope: QueuedEnvelope,
     },
     /// What was waiting when the device connected has been delivered. Never answered by some clients.
     QueueEmpty {
@@ -36,8 +35,8 @@ pub enum Outbound {
 /// An envelope that needs no more delivering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// What to acknowledge in the queue.
-    pub position: Position,
+    /// What to acknowledge in the queue; none for an envelope that is kept nowhere.
+    pub position: Option<Position>,
     /// Whom to tell.
     pub receipt: Option<Receipt>,
 }
@@ -104,19 +103,18 @@ impl DeliverySession {
         let mut outbound = Vec::with_capacity(read.len());
         let mut settled = Vec::new();
         for delivery in read {
-            // What is in the queue was written by this server; if it cannot be read it is still the
-            // device's to refuse.
-            let envelope = Envelope::decode(delivery.envelope.clone()).ok();
-            let unwanted = !self.receive_stories
-                && envelope.as_ref().is_some_and(|envelope| envelope.story.unwrap_or_default());
-            if unwanted {
-                settled.push(Settled { position: delivery.position, receipt: None });
+            let summary = EnvelopeSummary::of(&delivery.envelope.head);
+            if summary.is_story && !self.receive_stories {
+                settled.push(Settled {
+                    position: Some(delivery.position).filter(|_| !delivery.ephemeral),
+                    receipt: None,
+                });
                 continue;
             }
             let outstanding = Outstanding {
                 position: delivery.position,
                 stored: !delivery.ephemeral,
-                receipt: envelope.and_then(|envelope| Receipt::due_for(&envelope, self.reader)),
+                receipt: Receipt::due_for(&summary, self.reader),
             };
             let request_id = self.request_id();
             self.outstanding.insert(request_id, outstanding);
@@ -133,9 +131,10 @@ impl DeliverySession {
             // A drained window's worth of table is not worth keeping while the connection idles.
             self.outstanding.shrink_to(WINDOW / 16);
         }
+        let position = outstanding.stored.then_some(outstanding.position);
         let accepted = (200..300).contains(&status);
-        (accepted && (outstanding.stored || outstanding.receipt.is_some()))
-            .then_some(Settled { position: outstanding.position, receipt: outstanding.receipt })
+        (accepted && (position.is_some() || outstanding.receipt.is_some()))
+            .then_some(Settled { position, receipt: outstanding.receipt })
     }
 
     /// The queue-empty notice, once, when everything that was waiting at the beginning has been sent and
@@ -159,7 +158,12 @@ impl DeliverySession {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{ServiceId, envelope::EnvelopeType};
+    use bytes::Bytes;
+    use prost::Message;
+    use protocol::{
+        ServiceId,
+        envelope::{Envelope, EnvelopeType},
+    };
     use uuid::Uuid;
 
     use super::*;
@@ -176,7 +180,7 @@ mod tests {
             ..Envelope::default()
         };
         change(&mut envelope);
-        let envelope = Bytes::from(envelope.encode_to_vec());
+        let envelope = Bytes::from(envelope.encode_to_vec()).into();
         Delivery { position: Position(position), envelope, ephemeral: false }
     }
 
@@ -193,9 +197,17 @@ mod tests {
         let (outbound, _) = session.deliver(vec![delivery(5, |_| {})]);
         let [id] = request_ids(&outbound)[..] else { panic!() };
         let settled = session.answered(id, 200).unwrap();
-        assert_eq!(settled.position, Position(5));
+        assert_eq!(settled.position, Some(Position(5)));
         assert_eq!(settled.receipt.unwrap().sender, SENDER);
         assert_eq!(session.answered(id, 200), None);
+    }
+
+    #[test]
+    fn what_is_kept_nowhere_is_not_acknowledged_there() {
+        let mut session = DeliverySession::new(READER, false, Position(0));
+        let (outbound, _) = session.deliver(vec![Delivery { ephemeral: true, ..delivery(5, |_| {}) }]);
+        let settled = session.answered(request_ids(&outbound)[0], 200).unwrap();
+        assert!(settled.position.is_none() && settled.receipt.is_some());
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What the message queue must remember.
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use protocol::{
     Aci, DeviceAddress, DeviceId,
     ambient::{StorageError, Timestamp},
 };
+
+use crate::queued::QueuedEnvelope;
 
 /// Where an envelope stands: later envelopes of a device have higher positions.
 ///
@@ -33,8 +34,9 @@ pub struct Append {
     pub device: DeviceAddress,
     /// Where in it.
     pub position: Position,
-    /// The serialized envelope.
-    pub envelope: Bytes,
+    /// The envelope. Engines keep a shared end once, however many envelopes have it, and forget it with the
+    /// last of them.
+    pub envelope: QueuedEnvelope,
 }
 
 /// Changes that are made together or not at all.
@@ -58,8 +60,30 @@ impl Batch {
 pub struct StoredEnvelope {
     /// Where it stands.
     pub position: Position,
-    /// The serialized envelope.
-    pub envelope: Bytes,
+    /// The envelope.
+    pub envelope: QueuedEnvelope,
+}
+
+/// What an account's queues hold, or what became of part of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Number of envelopes.
+    pub envelopes: u64,
+    /// Their bytes, as their devices would get them.
+    pub bytes: u64,
+}
+
+impl Volume {
+    /// That many envelopes of that many bytes together.
+    pub fn of(envelopes: usize, bytes: usize) -> Self {
+        let wide = |count| u64::try_from(count).unwrap_or(u64::MAX);
+        Self { envelopes: wide(envelopes), bytes: wide(bytes) }
+    }
+
+    /// One envelope of that length.
+    pub fn of_one(bytes: usize) -> Self {
+        Self::of(1, bytes)
+    }
 }
 
 /// Part of a queue, oldest first.
@@ -90,6 +114,13 @@ pub trait QueueStore: Send + Sync + 'static {
     /// Forgets what stands up to that position (included): of one device, or of all of the account's.
     async fn clear(&self, aci: Aci, device: Option<DeviceId>, up_to: Position) -> Result<(), StorageError>;
 
-    /// The highest position of any envelope that is remembered.
+    /// Forgets up to `limit` envelopes of any device that stand up to that position, oldest first, and says
+    /// what they were. Fewer than `limit` means that no more are there.
+    async fn expire(&self, up_to: Position, limit: usize) -> Result<Volume, StorageError>;
+
+    /// What is remembered for all devices of an account. Its cost may grow with the number of envelopes.
+    async fn volume(&self, aci: Aci) -> Result<Volume, StorageError>;
+
+    /// The highest position of any envelope or shared end that is remembered.
     async fn last_position(&self) -> Result<Position, StorageError>;
 }

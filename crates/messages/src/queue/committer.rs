@@ -155,6 +155,9 @@ async fn commit(
         StorageError::Full => CommitFailure::Full,
         StorageError::Unavailable(_) | StorageError::Corrupt { .. } => CommitFailure::Unavailable,
     });
+    if failure.is_none() {
+        shared.metrics.note_commit(committed.len());
+    }
     match outcome {
         Ok(()) => deletes.into_iter().for_each(|(device, position)| shared.forget(device, position)),
         Err(error) => {
@@ -201,7 +204,6 @@ fn end(shared: &Shared, device: DeviceAddress, position: Position, failure: Opti
         devices.remove(&device);
     }
     drop(devices);
-    shared.release(&done.entry);
     if delete {
         shared.delete(device, position);
     }

@@ -2,17 +2,20 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    ops::Bound,
     sync::Arc,
 };
 
-use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     CommitFailure,
     subscription::{CloseReason, Delivery, Slot},
 };
-use crate::store::Position;
+use crate::{
+    queued::{QueuedEnvelope, Reservation},
+    store::Position,
+};
 
 /// Ephemeral envelopes that wait for one slow reader; more push out the oldest.
 const EPHEMERAL_MAX: usize = 64;
@@ -20,7 +23,9 @@ const EPHEMERAL_MAX: usize = 64;
 /// An envelope that is neither committed nor acknowledged.
 pub(super) struct Entry {
     pub(super) position: Position,
-    pub(super) envelope: Bytes,
+    pub(super) envelope: QueuedEnvelope,
+    /// The room its own bytes take while they are not stored.
+    _reserved: Reservation,
     /// Handed to the present reader.
     taken: bool,
     state: State,
@@ -57,14 +62,20 @@ pub(super) struct Committed {
 impl Entry {
     pub(super) fn durable(
         position: Position,
-        envelope: Bytes,
+        envelope: QueuedEnvelope,
+        reserved: Reservation,
         accepted: oneshot::Sender<Result<(), CommitFailure>>,
     ) -> Self {
-        Self { position, envelope, taken: false, state: State::Waiting(accepted) }
+        Self { position, envelope, _reserved: reserved, taken: false, state: State::Waiting(accepted) }
     }
 
-    pub(super) fn ephemeral(position: Position, envelope: Bytes, expires: Instant) -> Self {
-        Self { position, envelope, taken: false, state: State::Ephemeral { expires } }
+    pub(super) fn ephemeral(
+        position: Position,
+        envelope: QueuedEnvelope,
+        reserved: Reservation,
+        expires: Instant,
+    ) -> Self {
+        Self { position, envelope, _reserved: reserved, taken: false, state: State::Ephemeral { expires } }
     }
 
     /// Tells whoever waits for this envelope.
@@ -82,6 +93,8 @@ pub(super) struct DeviceQueue {
     /// In order of position.
     entries: VecDeque<Entry>,
     reader: Option<Arc<Slot>>,
+    /// Connections that take no messages.
+    watchers: Vec<Arc<Slot>>,
     /// Acknowledged, and still in the store until the next commit.
     deleting: BTreeSet<Position>,
 }
@@ -92,12 +105,14 @@ impl DeviceQueue {
     }
 
     /// Enters an ephemeral envelope; the oldest untaken one makes room where there are too many.
-    pub(super) fn push_ephemeral(&mut self, entry: Entry) -> Option<Entry> {
+    pub(super) fn push_ephemeral(&mut self, entry: Entry) {
         self.entries.push_back(entry);
         let mut ephemeral = self.entries.iter().enumerate().filter(|(_, entry)| entry.is_ephemeral());
         let oldest = ephemeral.next().map(|(index, _)| index);
         let crowded = ephemeral.nth(EPHEMERAL_MAX - 1).is_some();
-        oldest.filter(|_| crowded).and_then(|index| self.entries.remove(index))
+        if let Some(index) = oldest.filter(|_| crowded) {
+            self.entries.remove(index);
+        }
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -106,7 +121,10 @@ impl DeviceQueue {
 
     /// Whether nothing of the device needs to be remembered in memory.
     pub(super) fn is_idle(&self) -> bool {
-        self.reader.is_none() && self.entries.is_empty() && self.deleting.is_empty()
+        self.reader.is_none()
+            && self.watchers.is_empty()
+            && self.entries.is_empty()
+            && self.deleting.is_empty()
     }
 
     /// Wakes the reader; says whether there is one from which an acknowledgement may be expected soon.
@@ -117,10 +135,19 @@ impl DeviceQueue {
         })
     }
 
+    /// Closes the reader and all who watch.
     pub(super) fn close(&self, reason: CloseReason) {
-        if let Some(reader) = &self.reader {
-            reader.close(reason);
+        for slot in self.reader.iter().chain(&self.watchers) {
+            slot.close(reason);
         }
+    }
+
+    pub(super) fn watch(&mut self, watcher: Arc<Slot>) {
+        self.watchers.push(watcher);
+    }
+
+    pub(super) fn unwatch(&mut self, watcher: &Arc<Slot>) {
+        self.watchers.retain(|present| !Arc::ptr_eq(present, watcher));
     }
 
     /// Puts a new reader in place; everything is to be handed out afresh.
@@ -132,9 +159,9 @@ impl DeviceQueue {
     }
 
     /// Takes the reader away if it is still the one; returns what is now due for commit, and what is dropped.
-    pub(super) fn detach(&mut self, reader: &Arc<Slot>) -> (Vec<Position>, Vec<Entry>) {
+    pub(super) fn detach(&mut self, reader: &Arc<Slot>) -> Option<(Vec<Position>, Vec<Entry>)> {
         if !self.is_read_by(reader) {
-            return (Vec::new(), Vec::new());
+            return None;
         }
         self.reader = None;
         let mut dropped = Vec::new();
@@ -150,7 +177,7 @@ impl DeviceQueue {
                 State::Committing(_) | State::Acknowledged => self.entries.push_back(entry),
             }
         }
-        (due, dropped)
+        Some((due, dropped))
     }
 
     /// Up to `max` envelopes after the cursor that the reader has not been handed, oldest first.
@@ -209,7 +236,7 @@ impl DeviceQueue {
     }
 
     /// Moves an envelope that still waits into a batch.
-    pub(super) fn begin_commit(&mut self, position: Position) -> Option<Bytes> {
+    pub(super) fn begin_commit(&mut self, position: Position) -> Option<QueuedEnvelope> {
         let index = self.find(position)?;
         let entry = &mut self.entries[index];
         match std::mem::replace(&mut entry.state, State::Acknowledged) {
@@ -250,6 +277,14 @@ impl DeviceQueue {
         out.into()
     }
 
+    /// Whether something up to that position is in memory that is neither committed nor acknowledged.
+    pub(super) fn holds(&self, up_to: Position) -> bool {
+        self.entries
+            .iter()
+            .take_while(|entry| entry.position <= up_to)
+            .any(|entry| matches!(entry.state, State::Waiting(_) | State::Committing(_)))
+    }
+
     /// An envelope in the store has been acknowledged and is about to be deleted: no reader shall see it.
     pub(super) fn hide(&mut self, position: Position) {
         self.deleting.insert(position);
@@ -260,9 +295,10 @@ impl DeviceQueue {
         self.deleting.remove(&position);
     }
 
-    /// What is still in the store though it has been acknowledged.
-    pub(super) fn hidden(&self) -> BTreeSet<Position> {
-        self.deleting.clone()
+    /// What is still in the store after that position though it has been acknowledged. A reader acknowledges
+    /// what it has passed, so that is nothing unless it came anew.
+    pub(super) fn hidden(&self, after: Position) -> BTreeSet<Position> {
+        self.deleting.range((Bound::Excluded(after), Bound::Unbounded)).copied().collect()
     }
 
     fn is_read_by(&self, reader: &Arc<Slot>) -> bool {

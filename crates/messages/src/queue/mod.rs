@@ -8,9 +8,13 @@
 //!
 //! Everything that is due is committed together: one fsync pays for all.
 
+mod bounds;
 mod committer;
 mod device;
+mod expiry;
+mod one_device;
 mod subscription;
+mod watch;
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -32,13 +36,18 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     limits::EPHEMERAL_LIFETIME,
-    store::{Position, QueueStore},
+    metrics::MessageMetrics,
+    queued::{QueuedEnvelope, Reservation, SharedBody},
+    store::{Position, QueueStore, Volume},
+    wake::{Urgency, WakeUps},
 };
 
+use bounds::Bounds;
 use committer::Inbox;
 use device::{DeviceQueue, Entry};
 
 pub use subscription::{CloseReason, Delivery, Subscription};
+pub use watch::Watch;
 
 /// Number of locks the devices are spread over: enough that two cores rarely meet.
 const SHARDS: usize = 64;
@@ -54,6 +63,11 @@ pub struct QueueConfig {
     /// Bytes of accepted envelopes that are neither committed nor acknowledged. Beyond it senders are told
     /// to come back: the store is not keeping up.
     pub pending_bytes_max: usize,
+    /// How long an envelope waits to be fetched before it is forgotten.
+    pub lifetime: Duration,
+    /// What the queues of one account may hold, all its devices together. Senders are told to come back
+    /// later once it is full; nothing that was accepted makes room before its time.
+    pub account_max: Volume,
 }
 
 impl Default for QueueConfig {
@@ -62,8 +76,24 @@ impl Default for QueueConfig {
             grace: Duration::from_millis(20),
             delete_linger: Duration::from_millis(10),
             pending_bytes_max: 64 * 1024 * 1024,
+            lifetime: Duration::from_hours(30 * 24),
+            account_max: Volume { envelopes: 500_000, bytes: 1 << 30 },
         }
     }
+}
+
+/// What a [`MessageQueue`] is made of.
+pub struct QueueParts {
+    /// What remembers envelopes.
+    pub store: Arc<dyn QueueStore>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What an operator may want to change.
+    pub config: QueueConfig,
+    /// What is counted.
+    pub metrics: MessageMetrics,
+    /// Who is told of devices that are away and have something waiting, if anybody is.
+    pub wake_ups: Option<WakeUps>,
 }
 
 /// Why an envelope was not accepted. It may have reached a connected reader all the same.
@@ -72,6 +102,9 @@ pub enum QueueError {
     /// Too much is waiting for the disk; try again in a moment.
     #[error("too many messages are waiting to be stored")]
     Overloaded,
+    /// The account's queues hold all they may; try again later.
+    #[error("the account's queues are full")]
+    Full,
     /// The store refused.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -87,14 +120,18 @@ struct Shared {
     store: Arc<dyn QueueStore>,
     clock: Arc<dyn Clock>,
     config: QueueConfig,
+    metrics: MessageMetrics,
     hasher: RandomState,
     shards: Vec<Mutex<Shard>>,
     inbox: Inbox,
     /// The last position given out. Given out under the lock of the device's shard, so that whoever holds
     /// it knows that every lower position of that device has been entered already.
     last_position: AtomicU64,
-    pending_bytes: AtomicUsize,
-    /// Counts calls of [`MessageQueue::disconnect`].
+    /// Bytes of envelopes that are neither stored nor acknowledged.
+    pending_bytes: Arc<AtomicUsize>,
+    bounds: Bounds,
+    wake_ups: Option<WakeUps>,
+    /// Counts calls of [`MessageQueue::disconnect`] and [`MessageQueue::disconnect_device`].
     disconnections: AtomicU64,
 }
 
@@ -129,34 +166,67 @@ impl Acceptance {
 impl MessageQueue {
     /// The queues kept in that store. [`run_committer`](Self::run_committer) must run for envelopes to be accepted.
     pub async fn open(
-        store: Arc<dyn QueueStore>,
-        clock: Arc<dyn Clock>,
-        config: QueueConfig,
+        QueueParts { store, clock, config, metrics, wake_ups }: QueueParts,
     ) -> Result<Self, StorageError> {
         let last_position = store.last_position().await?;
+        let bounds = Bounds::new(config.account_max);
         let shared = Shared {
             store,
             clock,
             config,
+            metrics,
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             inbox: Inbox::default(),
             last_position: AtomicU64::new(last_position.0),
-            pending_bytes: AtomicUsize::new(0),
+            pending_bytes: Arc::default(),
+            bounds,
+            wake_ups,
             disconnections: AtomicU64::new(0),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Enters an envelope at the end of a device's queue. A connected device can take it at once.
-    pub fn append(&self, device: DeviceAddress, envelope: Bytes) -> Result<Acceptance, QueueError> {
-        self.shared.reserve(envelope.len())?;
+    /// What is counted here, and by the service that fills the queue.
+    pub fn metrics(&self) -> &MessageMetrics {
+        &self.shared.metrics
+    }
+
+    /// Asks whether an account's queues have room for that much more, and takes it. To be asked before
+    /// anything is appended for that account; a bound may be passed by what is on its way to the disk.
+    pub async fn admit(&self, account: Aci, more: Volume) -> Result<(), QueueError> {
+        let admitted = self.shared.bounds.admit(self.shared.store.as_ref(), account, more).await;
+        if matches!(admitted, Err(QueueError::Full)) {
+            self.shared.metrics.refused_full.inc_by(more.envelopes);
+        }
+        admitted
+    }
+
+    /// Makes the end that the envelopes of a multi-recipient message have in common.
+    pub fn share(&self, bytes: Bytes) -> Result<SharedBody, QueueError> {
+        let reservation = self.shared.reserve(bytes.len())?;
+        Ok(SharedBody::reserved(self.shared.next_position(), bytes, reservation))
+    }
+
+    /// Enters an envelope at the end of a device's queue. A connected device can take it at once; one that is
+    /// away is woken.
+    pub fn append(
+        &self,
+        device: DeviceAddress,
+        envelope: impl Into<QueuedEnvelope>,
+        urgency: Urgency,
+    ) -> Result<Acceptance, QueueError> {
+        let envelope = envelope.into();
+        let reserved = self.shared.reserve(envelope.head.len())?;
         let (accepted, acceptance) = oneshot::channel();
         let mut shard = self.shared.lock(device);
         let position = self.shared.next_position();
         let queue = shard.entry(device).or_default();
-        queue.push(Entry::durable(position, envelope, accepted));
+        queue.push(Entry::durable(position, envelope, reserved, accepted));
         let prompt_reader = queue.wake();
+        if let Some(wake_ups) = self.shared.wake_ups.as_ref().filter(|_| !queue.is_connected()) {
+            wake_ups.waiting(device, urgency);
+        }
         drop(shard);
         if prompt_reader {
             self.shared.inbox.append_by(device, position, Instant::now() + self.shared.config.grace);
@@ -167,18 +237,19 @@ impl MessageQueue {
     }
 
     /// Enters an envelope for a device only if it is connected; it is never stored and may be dropped.
-    pub fn append_ephemeral(&self, device: DeviceAddress, envelope: Bytes) -> Result<(), QueueError> {
+    pub fn append_ephemeral(
+        &self,
+        device: DeviceAddress,
+        envelope: impl Into<QueuedEnvelope>,
+    ) -> Result<(), QueueError> {
+        let envelope = envelope.into();
         let mut shard = self.shared.lock(device);
         let Some(queue) = shard.get_mut(&device).filter(|queue| queue.is_connected()) else { return Ok(()) };
-        self.shared.reserve(envelope.len())?;
+        let reserved = self.shared.reserve(envelope.head.len())?;
         let position = self.shared.next_position();
-        let entry = Entry::ephemeral(position, envelope, Instant::now() + EPHEMERAL_LIFETIME);
-        let crowded_out = queue.push_ephemeral(entry);
+        let expires = Instant::now() + EPHEMERAL_LIFETIME;
+        queue.push_ephemeral(Entry::ephemeral(position, envelope, reserved, expires));
         queue.wake();
-        drop(shard);
-        if let Some(entry) = crowded_out {
-            self.shared.release(&entry);
-        }
         Ok(())
     }
 
@@ -225,7 +296,6 @@ impl MessageQueue {
         }
         // Their senders were promised nothing that the account's end or rebirth does not void.
         for entry in dropped {
-            self.shared.release(&entry);
             entry.settle(Ok(()));
         }
         // An envelope whose commit is under way ends up in the store before or after this; the committer
@@ -251,7 +321,7 @@ impl Shared {
         self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or(0)].lock()
     }
 
-    /// To be called under the lock of the device's shard.
+    /// To be called under the lock of the device's shard, unless it names something that is no envelope.
     fn next_position(&self) -> Position {
         let Position(now) = Position::at(self.clock.now());
         let mut last = self.last_position.load(Ordering::Relaxed);
@@ -268,13 +338,11 @@ impl Shared {
         Position(self.last_position.load(Ordering::Acquire))
     }
 
-    fn reserve(&self, bytes: usize) -> Result<(), QueueError> {
-        let before = self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > self.config.pending_bytes_max {
-            self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(QueueError::Overloaded);
-        }
-        Ok(())
+    fn reserve(&self, bytes: usize) -> Result<Reservation, QueueError> {
+        Reservation::take(&self.pending_bytes, bytes, self.config.pending_bytes_max).ok_or_else(|| {
+            self.metrics.refused_overload.inc();
+            QueueError::Overloaded
+        })
     }
 
     /// Has a stored envelope deleted that its device's queue hides already.
@@ -292,9 +360,5 @@ impl Shared {
         if queue.is_idle() {
             devices.remove(&device);
         }
-    }
-
-    fn release(&self, entry: &Entry) {
-        self.pending_bytes.fetch_sub(entry.envelope.len(), Ordering::Relaxed);
     }
 }

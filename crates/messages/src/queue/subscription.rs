@@ -8,21 +8,20 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use protocol::{DeviceAddress, ambient::StorageError};
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
-use super::{
-    Shared,
-    device::{Acknowledged, Entry},
-};
+use super::{Shared, device::Acknowledged};
 use crate::{
     limits::{PAGE_BYTES, PAGE_MESSAGES},
+    queued::QueuedEnvelope,
     store::{Page, Position, StoredEnvelope},
 };
 
@@ -42,8 +41,8 @@ pub enum CloseReason {
 pub struct Delivery {
     /// What to acknowledge it by.
     pub position: Position,
-    /// The serialized envelope.
-    pub envelope: Bytes,
+    /// The envelope.
+    pub envelope: QueuedEnvelope,
     /// It is not stored anywhere and needs no acknowledgement.
     pub ephemeral: bool,
 }
@@ -51,7 +50,9 @@ pub struct Delivery {
 /// Where a reader is told that there is something for it.
 #[derive(Debug)]
 pub(super) struct Slot {
-    notify: Notify,
+    /// There is something that the reader has not been told of.
+    changed: AtomicBool,
+    waker: AtomicWaker,
     /// It has answered since it last let a grace pass.
     prompt: AtomicBool,
     /// The store may hold something the reader has not had. Changed under the lock of the device's shard.
@@ -60,9 +61,10 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            notify: Notify::new(),
+            changed: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
             prompt: AtomicBool::new(true),
             backlog: AtomicBool::new(true),
             closed: Mutex::new(None),
@@ -78,7 +80,23 @@ impl Slot {
     }
 
     pub(super) fn wake(&self) {
-        self.notify.notify_one();
+        self.changed.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Ready once for all wake-ups since the last time. Only its one owner may ask.
+    pub(super) fn poll_changed(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.changed.swap(false, Ordering::AcqRel) {
+            return Poll::Ready(());
+        }
+        self.waker.register(context.waker());
+        // A wake-up before the waker was in place has passed it by.
+        if self.changed.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Why it was closed, if it was.
+    pub(super) fn closed(&self) -> Option<CloseReason> {
+        *self.closed.lock()
     }
 
     fn has_backlog(&self) -> bool {
@@ -91,13 +109,13 @@ impl Slot {
 
     pub(super) fn note_backlog(&self) {
         self.backlog.store(true, Ordering::Release);
-        self.notify.notify_one();
+        self.wake();
     }
 
     /// The first reason stands.
     pub(super) fn close(&self, reason: CloseReason) {
         self.closed.lock().get_or_insert(reason);
-        self.notify.notify_one();
+        self.wake();
     }
 }
 
@@ -109,6 +127,8 @@ pub struct Subscription {
     cursor: Position,
     /// The last position given out when this reader began: what is up to it was waiting already.
     horizon: Position,
+    /// Envelopes handed out, or given up by the reader, that are still in the queue.
+    unacknowledged: AtomicUsize,
 }
 
 enum Source {
@@ -131,20 +151,30 @@ impl Subscription {
         let slot = Arc::new(Slot::new());
         let mut devices = shared.lock(device);
         devices.entry(device).or_default().attach(Arc::clone(&slot));
+        if let Some(wake_ups) = &shared.wake_ups {
+            wake_ups.connected(device);
+        }
         let horizon = shared.last_position();
         drop(devices);
+        shared.metrics.readers.inc();
         slot.wake();
-        Self { shared, device, slot, cursor: Position::default(), horizon }
+        let (cursor, unacknowledged) = (Position::default(), AtomicUsize::new(0));
+        Self { shared, device, slot, cursor, horizon, unacknowledged }
     }
 
     /// Waits until there may be something new, or the reader has been closed.
     pub async fn changed(&self) {
-        self.slot.notify.notified().await;
+        std::future::poll_fn(|context| self.poll_changed(context)).await;
+    }
+
+    /// The same for who waits for several things: ready when there may be something new.
+    pub fn poll_changed(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.slot.poll_changed(context)
     }
 
     /// Why this reader was closed, if it was.
     pub fn closed(&self) -> Option<CloseReason> {
-        *self.slot.closed.lock()
+        self.slot.closed()
     }
 
     /// What was queued up to this position was waiting before this reader came.
@@ -162,7 +192,7 @@ impl Subscription {
             let known = match self.source(max) {
                 Source::Memory(deliveries) => {
                     self.advance(deliveries.last().map(|delivery| delivery.position));
-                    return Ok(deliveries);
+                    return Ok(self.handed_out(deliveries));
                 }
                 Source::Store(known) => known,
             };
@@ -171,19 +201,30 @@ impl Subscription {
             let deliveries = self.merge(known, page, max);
             // A page of nothing but what is hidden says nothing of what follows.
             if !deliveries.is_empty() || !self.slot.has_backlog() {
-                return Ok(deliveries);
+                return Ok(self.handed_out(deliveries));
             }
         }
     }
 
+    fn handed_out(&self, deliveries: Vec<Delivery>) -> Vec<Delivery> {
+        let stored = deliveries.iter().filter(|delivery| !delivery.ephemeral).count();
+        self.unacknowledged.fetch_add(stored, Ordering::Relaxed);
+        deliveries
+    }
+
     /// Settles an envelope for good: the device has it.
     pub fn acknowledge(&self, position: Position) {
+        self.shared.metrics.acknowledged.inc();
+        // An acknowledgement of something that was not handed out counts for nothing.
+        let one_less = |count: usize| count.checked_sub(1);
+        let _ = self.unacknowledged.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
         let mut devices = self.shared.lock(self.device);
         let queue = devices.entry(self.device).or_default();
         match queue.acknowledge(position) {
             Acknowledged::Elided(entry) => {
                 drop(devices);
-                self.settle(entry);
+                self.shared.metrics.elided.inc();
+                entry.settle(Ok(()));
             }
             Acknowledged::AfterCommit => {}
             Acknowledged::NotHere => {
@@ -201,7 +242,11 @@ impl Subscription {
         // Under the shard's lock every position of this device up to the last one given out has been
         // entered: it is in memory, or it has been committed and the store will show it.
         if self.slot.take_backlog() {
-            Source::Store(Known { memory, hidden: queue.hidden(), complete_to: self.shared.last_position() })
+            Source::Store(Known {
+                memory,
+                hidden: queue.hidden(self.cursor),
+                complete_to: self.shared.last_position(),
+            })
         } else {
             Source::Memory(memory)
         }
@@ -243,21 +288,22 @@ impl Subscription {
             devices.get_mut(&self.device).map(|queue| queue.mark_taken(&self.slot, to)).unwrap_or_default();
         drop(devices);
         for entry in done {
-            self.settle(entry);
+            entry.settle(Ok(()));
         }
-    }
-
-    fn settle(&self, entry: Entry) {
-        self.shared.release(&entry);
-        entry.settle(Ok(()));
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
+        self.shared.metrics.readers.dec();
         let mut devices = self.shared.lock(self.device);
         let Some(queue) = devices.get_mut(&self.device) else { return };
-        let (due, dropped) = queue.detach(&self.slot);
+        // One that was displaced leaves nothing behind.
+        let Some((due, dropped)) = queue.detach(&self.slot) else { return };
+        let leaves_waiting = !due.is_empty() || self.unacknowledged.load(Ordering::Relaxed) > 0;
+        if let Some(wake_ups) = self.shared.wake_ups.as_ref().filter(|_| leaves_waiting) {
+            wake_ups.left_waiting(self.device);
+        }
         if queue.is_idle() {
             devices.remove(&self.device);
         }
@@ -267,7 +313,7 @@ impl Drop for Subscription {
             self.shared.inbox.append_now(self.device, position);
         }
         for entry in dropped {
-            self.settle(entry);
+            entry.settle(Ok(()));
         }
     }
 }

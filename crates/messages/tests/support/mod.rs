@@ -9,7 +9,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use messages::{Batch, MessageQueue, Page, Position, QueueConfig, QueueStore, StoredEnvelope};
+use messages::{
+    Append, Batch, MessageMetrics, MessageQueue, Page, Position, QueueConfig, QueueParts, QueueStore,
+    QueuedEnvelope, SharedBody, StoredEnvelope, Volume, WakeUps,
+};
 use parking_lot::Mutex;
 use protocol::{
     Aci, DeviceAddress, DeviceId,
@@ -18,7 +21,7 @@ use protocol::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
-type Rows = BTreeMap<(DeviceAddress, Position), Bytes>;
+type Rows = BTreeMap<(DeviceAddress, Position), QueuedEnvelope>;
 
 /// Remembers until the test ends; a clone remembers the same.
 #[derive(Clone, Default)]
@@ -28,6 +31,7 @@ pub(crate) struct TestStore(Arc<Inner>);
 struct Inner {
     rows: Mutex<Rows>,
     commits: Mutex<usize>,
+    counts: Mutex<usize>,
     failing: Mutex<bool>,
     held: watch::Sender<bool>,
 }
@@ -35,6 +39,11 @@ struct Inner {
 impl TestStore {
     pub(crate) fn commits(&self) -> usize {
         *self.0.commits.lock()
+    }
+
+    /// How often an account's volume was asked for.
+    pub(crate) fn counts(&self) -> usize {
+        *self.0.counts.lock()
     }
 
     pub(crate) fn stored(&self, device: DeviceAddress) -> usize {
@@ -75,8 +84,10 @@ impl QueueStore for TestStore {
             return Err(StorageError::unavailable("on purpose"));
         }
         let mut rows = self.0.rows.lock();
-        for append in batch.appends {
-            assert!(rows.insert((append.device, append.position), append.envelope).is_none());
+        for Append { device, position, envelope: QueuedEnvelope { head, shared } } in batch.appends {
+            // As it will be read back: a store keeps no part of the queue's memory alive.
+            let shared = shared.map(|body| SharedBody::stored(body.id, body.bytes));
+            assert!(rows.insert((device, position), QueuedEnvelope { head, shared }).is_none());
         }
         for row in batch.deletes {
             rows.remove(&row);
@@ -109,6 +120,28 @@ impl QueueStore for TestStore {
         Ok(())
     }
 
+    async fn expire(&self, up_to: Position, limit: usize) -> Result<Volume, StorageError> {
+        let mut rows = self.0.rows.lock();
+        let mut old: Vec<_> = rows.keys().copied().filter(|(_, position)| *position <= up_to).collect();
+        old.sort_by_key(|(_, position)| *position);
+        let mut expired = Volume::default();
+        for row in old.into_iter().take(limit) {
+            let bytes = rows.remove(&row).map_or(0, |envelope| envelope.len());
+            expired = Volume { envelopes: expired.envelopes + 1, bytes: expired.bytes + bytes as u64 };
+        }
+        Ok(expired)
+    }
+
+    async fn volume(&self, aci: Aci) -> Result<Volume, StorageError> {
+        *self.0.counts.lock() += 1;
+        let rows = self.0.rows.lock();
+        let own = rows.iter().filter(|((owner, _), _)| owner.aci == aci);
+        Ok(own.fold(Volume::default(), |sum, (_, envelope)| Volume {
+            envelopes: sum.envelopes + 1,
+            bytes: sum.bytes + envelope.len() as u64,
+        }))
+    }
+
     async fn last_position(&self) -> Result<Position, StorageError> {
         Ok(self.0.rows.lock().keys().map(|(_, position)| *position).max().unwrap_or_default())
     }
@@ -123,8 +156,9 @@ pub(crate) fn label(number: u32) -> Bytes {
     Bytes::copy_from_slice(&number.to_be_bytes())
 }
 
-pub(crate) fn number(envelope: &[u8]) -> u32 {
-    u32::from_be_bytes(envelope.try_into().unwrap())
+/// Which one an envelope is, whether its end is shared or not.
+pub(crate) fn number(envelope: &QueuedEnvelope) -> u32 {
+    u32::from_be_bytes(envelope.to_bytes()[..].try_into().unwrap())
 }
 
 pub(crate) fn start() -> Timestamp {
@@ -141,9 +175,31 @@ pub(crate) async fn open() -> (MessageQueue, TestStore) {
 
 /// The queue with its committer running.
 pub(crate) async fn open_with(store: TestStore, config: QueueConfig) -> (MessageQueue, TestStore) {
-    let clock = Arc::new(ManualClock::new(start()));
-    let queue = MessageQueue::open(Arc::new(store.clone()), clock, config).await.unwrap();
+    let queue = open_at(&store, config, ManualClock::new(start())).await;
+    (queue, store)
+}
+
+/// The same, by that clock.
+pub(crate) async fn open_at(store: &TestStore, config: QueueConfig, clock: ManualClock) -> MessageQueue {
+    open_waking(store, config, clock, None).await
+}
+
+/// The same, telling of devices that are away.
+pub(crate) async fn open_waking(
+    store: &TestStore,
+    config: QueueConfig,
+    clock: ManualClock,
+    wake_ups: Option<WakeUps>,
+) -> MessageQueue {
+    let parts = QueueParts {
+        store: Arc::new(store.clone()),
+        clock: Arc::new(clock),
+        config,
+        metrics: MessageMetrics::default(),
+        wake_ups,
+    };
+    let queue = MessageQueue::open(parts).await.unwrap();
     let committer = queue.clone();
     tokio::spawn(async move { committer.run_committer().await });
-    (queue, store)
+    queue
 }

@@ -1,0 +1,49 @@
+//! The queue of one device, as its account has to do with it: what a device's going means, and how far it has read.
+
+use std::sync::atomic::Ordering;
+
+use protocol::{
+    DeviceAddress,
+    ambient::{StorageError, Timestamp},
+};
+
+use super::{CloseReason, MessageQueue};
+use crate::store::Position;
+
+impl MessageQueue {
+    /// Closes the reader of one device.
+    pub fn disconnect_device(&self, device: DeviceAddress, reason: CloseReason) {
+        self.shared.disconnections.fetch_add(1, Ordering::AcqRel);
+        if let Some(queue) = self.shared.lock(device).get(&device) {
+            queue.close(reason);
+        }
+    }
+
+    /// Forgets everything queued for one device before that moment. What came later stays.
+    pub async fn clear_device(&self, device: DeviceAddress, cutoff: Timestamp) -> Result<(), StorageError> {
+        let up_to = Position::before(cutoff);
+        let dropped = match self.shared.lock(device).get_mut(&device) {
+            Some(queue) => queue.drain_waiting(up_to),
+            None => Vec::default(),
+        };
+        // Their senders were promised delivery to a device that was, and no longer is.
+        for entry in dropped {
+            entry.settle(Ok(()));
+        }
+        // An envelope whose commit is under way ends up in the store before or after this; the committer is
+        // made to finish first.
+        self.shared.inbox.flushed().await;
+        self.shared.store.clear(device.aci, Some(device.device_id), up_to).await
+    }
+
+    /// Whether the device has yet to acknowledge something that was accepted before that moment. What it has
+    /// acknowledged may count until it has been deleted, a moment later.
+    pub async fn holds_before(&self, device: DeviceAddress, moment: Timestamp) -> Result<bool, StorageError> {
+        let up_to = Position::before(moment);
+        if self.shared.lock(device).get(&device).is_some_and(|queue| queue.holds(up_to)) {
+            return Ok(true);
+        }
+        let first = self.shared.store.read(device, Position::default(), 1, 0).await?;
+        Ok(first.envelopes.first().is_some_and(|envelope| envelope.position <= up_to))
+    }
+}
