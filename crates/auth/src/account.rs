@@ -1,7 +1,7 @@
 //! An account: who somebody is to the server.
 
 use protocol::{
-    Aci, DeviceId, Pni, ServiceId, access::AccessKey, ambient::Timestamp, keys::EcPublicKey,
+    Aci, DeviceId, Pni, ServiceId, UnidentifiedAccess, ambient::Timestamp, keys::EcPublicKey,
     phone::PhoneNumber,
 };
 
@@ -39,17 +39,8 @@ pub struct NumberIdentity {
     pub identity_key: EcPublicKey,
 }
 
-/// Who may send to an account, and read its profile, without saying who they are.
-#[derive(Clone, Debug, Default)]
-pub struct UnidentifiedAccess {
-    /// Whoever knows this key.
-    pub key: Option<AccessKey>,
-    /// Everybody.
-    pub unrestricted: bool,
-}
-
-/// Counts the registrations and account-wide changes of an account, so that a decision made on one state
-/// is not carried out on another.
+/// Counts the registrations and account-wide changes of an account and the comings and goings of its devices,
+/// so that a decision made on one state is not carried out on another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AccountVersion(pub u64);
 

@@ -2,11 +2,10 @@
 
 use std::{collections::HashMap, fmt};
 
-use protocol::{AccessKey, RegistrationId, base64};
+use protocol::{AccessKey, RegistrationId, UnidentifiedAccess, base64};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::{
-    account::UnidentifiedAccess,
     capabilities::Capabilities,
     device::DeviceName,
     secrets::{RecoveryPassword, RegistrationLockToken},

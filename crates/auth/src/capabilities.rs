@@ -72,6 +72,11 @@ impl Capability {
         }
     }
 
+    /// The capability of that number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|capability| capability.number() == number)
+    }
+
     /// Which devices must have it for the account to have it.
     pub const fn account_has_it_when(self) -> AccountHasItWhen {
         match self {
@@ -81,6 +86,11 @@ impl Capability {
                 AccountHasItWhen::AllDevices
             }
         }
+    }
+
+    /// Whether an account that has it may not get a device without it: others rely on it.
+    pub const fn may_not_be_lost(self) -> bool {
+        matches!(self, Self::Spqr | Self::UsernameChangeSyncMessage)
     }
 
     /// Whether an account with these devices has it.

@@ -1,22 +1,29 @@
 //! Accounts, registration, credentials.
 //!
 //! What an account is ([`account`], [`device`]), how a phone number is proved ([`verification`]), how an
-//! account comes to be ([`registration`]), who is calling ([`credentials`]), and what an account may set
-//! about itself ([`settings`]). What must be remembered is declared in [`store`].
+//! account comes to be ([`registration`]) and gets more devices ([`linking`], [`devices`]), who is calling
+//! ([`credentials`]), what an account may set about itself ([`settings`]), how its devices show recipients who
+//! they are ([`sender_certificate`]), and how it shows that a person is behind it ([`challenge`]). What must be
+//! remembered is declared in [`store`].
 
 pub mod account;
 pub mod attributes;
 pub mod capabilities;
+pub mod challenge;
 pub mod credentials;
 pub mod device;
+pub mod devices;
+pub mod linking;
 pub mod registration;
 pub mod remote_config;
 pub mod revocation;
 pub mod secrets;
+pub mod sender_certificate;
 pub mod settings;
 pub mod store;
 pub mod verification;
 
+mod channel;
 mod service;
 
 pub use account::Account;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use protocol::{
-    Aci,
+    Aci, DeviceAddress, DeviceId,
     ambient::{StorageError, Timestamp},
 };
 
@@ -18,17 +18,19 @@ pub trait Disconnect: Send + Sync + 'static {
     /// Closes every connection of that account's devices, saying that their credentials are no longer
     /// valid (close code 4401). Does not wait for it.
     fn credentials_revoked(&self, aci: Aci);
+
+    /// The same for the connections of one device.
+    fn device_removed(&self, device: DeviceAddress);
 }
 
 /// Clears message queues.
 #[async_trait]
 pub trait QueueClearer: Send + Sync + 'static {
-    /// Removes every message that was accepted for any device of that account before the cutoff. Doing it
-    /// again is harmless.
+    /// Removes every message that it names. Doing it again is harmless.
     ///
     /// What was accepted later was sent to the account's next devices and must stay, also when this is
     /// done long after the cutoff.
-    async fn clear(&self, aci: Aci, cutoff: Timestamp) -> Result<(), StorageError>;
+    async fn clear(&self, clear: QueueClear) -> Result<(), StorageError>;
 }
 
 /// A queue that is still to be cleared. It is recorded in the transaction that makes it necessary, since
@@ -37,6 +39,8 @@ pub trait QueueClearer: Send + Sync + 'static {
 pub struct QueueClear {
     /// Whose devices' queues.
     pub aci: Aci,
+    /// Only this device's.
+    pub device: Option<DeviceId>,
     /// What was accepted before this goes.
     pub cutoff: Timestamp,
 }
@@ -76,6 +80,26 @@ impl Revocations {
     /// The account's devices are gone, and so is what waited for them.
     pub(crate) async fn devices_gone(&self, clear: QueueClear) {
         self.connections.credentials_revoked(clear.aci);
+        self.clear_queue(clear).await;
+    }
+
+    /// A device is gone, and so is what waited for it.
+    pub(crate) async fn device_gone(&self, device: DeviceAddress, cutoff: Timestamp) {
+        self.connections.device_removed(device);
+        self.clear_queue(QueueClear { aci: device.aci, device: Some(device.device_id), cutoff }).await;
+    }
+
+    /// What waited for an earlier device of that id is not for the one that has it now.
+    pub(crate) async fn device_id_given(&self, device: DeviceAddress, cutoff: Timestamp) {
+        self.clear_queue(QueueClear { aci: device.aci, device: Some(device.device_id), cutoff }).await;
+    }
+
+    /// The passwords of the account's devices are no longer right.
+    pub(crate) fn credentials_locked(&self, aci: Aci) {
+        self.connections.credentials_revoked(aci);
+    }
+
+    async fn clear_queue(&self, clear: QueueClear) {
         if let Err(error) = self.clear(clear).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -84,13 +108,8 @@ impl Revocations {
         }
     }
 
-    /// The passwords of the account's devices are no longer right.
-    pub(crate) fn credentials_locked(&self, aci: Aci) {
-        self.connections.credentials_revoked(aci);
-    }
-
     async fn clear(&self, clear: QueueClear) -> Result<(), StorageError> {
-        self.queues.clear(clear.aci, clear.cutoff).await?;
+        self.queues.clear(clear).await?;
         self.store.queue_cleared(clear).await
     }
 }

@@ -1,12 +1,12 @@
 //! What an account may ask and set about itself.
 
 use protocol::{
-    AccessKey, Aci, DeviceId, PhoneNumber, Pni, ServiceId,
+    AccessKey, Aci, DeviceId, PhoneNumber, Pni, ServiceId, UnidentifiedAccess,
     ambient::{StorageError, Timestamp},
 };
 
 use crate::{
-    account::{Account, UnidentifiedAccess},
+    account::Account,
     attributes::AccountAttributes,
     capabilities::{Capabilities, Capability},
     device::{Agent, DeviceName, PushService, PushToken},
@@ -217,6 +217,16 @@ impl AccountService {
         self.change(caller, AccountChange::default(), change).await
     }
 
+    /// Forgets where a push reaches the calling device, which from now on fetches by itself.
+    pub async fn fetch_without_push(&self, caller: &Authenticated) -> Result<(), AccountError> {
+        let change = DeviceChange {
+            push_token: Change::Set(None),
+            fetches_messages: Change::Set(true),
+            ..Default::default()
+        };
+        self.change(caller, AccountChange::default(), change).await
+    }
+
     /// Sets the registration lock, or takes it away.
     pub async fn set_registration_lock(
         &self,
@@ -269,12 +279,12 @@ impl AccountService {
     pub async fn delete(&self, caller: &Authenticated) -> Result<(), StorageError> {
         let at = self.clock.now();
         if self.store.delete(caller.aci, at).await? {
-            self.revocations.devices_gone(QueueClear { aci: caller.aci, cutoff: at }).await;
+            self.revocations.devices_gone(QueueClear { aci: caller.aci, device: None, cutoff: at }).await;
         }
         Ok(())
     }
 
-    async fn account(&self, caller: &Authenticated) -> Result<Account, AccountError> {
+    pub(crate) async fn account(&self, caller: &Authenticated) -> Result<Account, AccountError> {
         self.store.account(ServiceId::Aci(caller.aci)).await?.ok_or(AccountError::Gone)
     }
 

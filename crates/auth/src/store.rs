@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use protocol::{
-    Aci, DeviceAddress, PhoneNumber, Pni, ServiceId,
+    Aci, DeviceAddress, PhoneNumber, Pni, ServiceId, UnidentifiedAccess,
     ambient::{StorageError, Timestamp},
     keys::{EcPublicKey, EcSignedPreKey, KemSignedPreKey},
 };
 
 use crate::{
-    account::{Account, AccountVersion, UnidentifiedAccess},
+    account::{Account, AccountVersion},
     capabilities::Capabilities,
     device::{Agent, Credential, Device, DeviceName, PushToken},
     revocation::QueueClear,
@@ -61,10 +61,14 @@ pub trait AccountStore: Send + Sync + 'static {
     /// PNI, and remembers the ACI for a while. Answers whether there was an account.
     async fn delete(&self, aci: Aci, at: Timestamp) -> Result<bool, StorageError>;
 
+    /// Removes a linked device with its keys under both identities, and records a [`QueueClear`] of it. Answers
+    /// whether there was one. The primary goes only with its account.
+    async fn remove_device(&self, device: DeviceAddress, at: Timestamp) -> Result<bool, StorageError>;
+
     /// The queues that are still to be cleared, oldest first, at most `limit`.
     async fn queue_clears(&self, limit: usize) -> Result<Vec<QueueClear>, StorageError>;
 
-    /// Forgets one of them. One with a later cutoff for the same account stays.
+    /// Forgets one of them. One with a later cutoff for the same devices stays.
     async fn queue_cleared(&self, clear: QueueClear) -> Result<(), StorageError>;
 }
 

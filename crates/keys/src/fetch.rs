@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use protocol::{
-    AccessKey, DeviceAddress, DeviceId, RegistrationId, ServiceId,
+    AccessKey, DeviceAddress, DeviceId, RegistrationId, ServiceId, UnidentifiedCredential,
+    group_send::GroupSendToken,
     ids::InvalidId,
     keys::{EcPreKey, EcPublicKey, EcSignedPreKey, KemSignedPreKey},
 };
@@ -19,12 +20,8 @@ use crate::{
 pub enum Requester {
     /// An account's device that said who it is.
     Device(DeviceAddress),
-    /// Somebody who knows the target's access key.
-    AccessKey(AccessKey),
-    /// Somebody who relies on the target accepting everybody.
-    Unrestricted,
-    /// Somebody who shares a group with the target.
-    GroupSendToken(Vec<u8>),
+    /// Somebody who does not.
+    Unidentified(UnidentifiedCredential),
 }
 
 impl Requester {
@@ -33,13 +30,13 @@ impl Requester {
     pub fn from_credentials(
         device: Option<DeviceAddress>,
         access_key: Option<AccessKey>,
-        group_send_token: Option<Vec<u8>>,
+        group_send_token: Option<GroupSendToken>,
     ) -> Result<Self, KeyError> {
         match (device, access_key, group_send_token) {
-            (None, None, Some(token)) => Ok(Self::GroupSendToken(token)),
+            (None, None, Some(token)) => Ok(UnidentifiedCredential::GroupSendToken(token).into()),
             (_, _, Some(_)) => Err(KeyError::ContradictoryCredentials),
             (Some(device), _, None) => Ok(Self::Device(device)),
-            (None, Some(key), None) => Ok(Self::AccessKey(key)),
+            (None, Some(key), None) => Ok(UnidentifiedCredential::AccessKey(key).into()),
             (None, None, None) => Err(KeyError::Unauthorized),
         }
     }
@@ -48,9 +45,17 @@ impl Requester {
     /// learn whether it is.
     pub(crate) fn missing(&self) -> KeyError {
         match self {
-            Self::Device(_) | Self::GroupSendToken(_) => KeyError::NotFound,
-            Self::AccessKey(_) | Self::Unrestricted => KeyError::Unauthorized,
+            Self::Device(_) | Self::Unidentified(UnidentifiedCredential::GroupSendToken(_)) => {
+                KeyError::NotFound
+            }
+            Self::Unidentified(_) => KeyError::Unauthorized,
         }
+    }
+}
+
+impl From<UnidentifiedCredential> for Requester {
+    fn from(credential: UnidentifiedCredential) -> Self {
+        Self::Unidentified(credential)
     }
 }
 
@@ -58,14 +63,9 @@ impl Owner {
     /// Whether the account lets that requester start a session with that identity of it. Group send tokens
     /// are judged elsewhere.
     pub(crate) fn admits(&self, requester: &Requester, target: ServiceId) -> bool {
-        let by_aci = matches!(target, ServiceId::Aci(_));
         match requester {
-            Requester::Device(_) | Requester::GroupSendToken(_) => true,
-            Requester::Unrestricted => by_aci && self.unrestricted_access,
-            Requester::AccessKey(key) => {
-                let fits = self.access_key.as_ref().is_some_and(|own| own.ct_eq(key));
-                by_aci && (self.unrestricted_access || fits)
-            }
+            Requester::Device(_) => true,
+            Requester::Unidentified(credential) => self.unidentified_access.admits(credential, target),
         }
     }
 
@@ -144,8 +144,8 @@ impl KeyBundles {
         Self {
             identity_key: owner.identity_key,
             devices: keys.into_iter().filter_map(bundle).collect(),
-            unrestricted_access: owner.unrestricted_access,
-            access_key_fingerprint: owner.access_key.as_ref().map(AccessKey::fingerprint),
+            unrestricted_access: owner.unidentified_access.unrestricted,
+            access_key_fingerprint: owner.unidentified_access.key.as_ref().map(AccessKey::fingerprint),
         }
     }
 }

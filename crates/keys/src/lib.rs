@@ -12,9 +12,6 @@ mod upload;
 
 pub use error::KeyError;
 pub use fetch::{DeviceBundle, DeviceSelector, KeyBundles, Requester};
-pub use ports::{
-    DeviceKeys, GroupSendTokens, KeyCounts, KeyFetchLimit, KeyOwners, KeySlot, KeyStore, NoGroupSendTokens,
-    Owner, OwnerDevice,
-};
+pub use ports::{DeviceKeys, KeyCounts, KeyFetchLimit, KeyOwners, KeySlot, KeyStore, Owner, OwnerDevice};
 pub use service::{KeyOwner, KeyService};
 pub use upload::{KeyUpload, KeyUploadBody, MAX_ONE_TIME_KEYS};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use protocol::{
-    AccessKey, DeviceId, RegistrationId, ServiceId,
+    DeviceId, RegistrationId, ServiceId, UnidentifiedAccess,
     ambient::StorageError,
     keys::{EcPreKey, EcPublicKey, EcSignedPreKey, KemSignedPreKey},
 };
@@ -84,10 +84,8 @@ pub struct Owner {
     pub identity_key: EcPublicKey,
     /// The devices, in ascending order of their ids.
     pub devices: Vec<OwnerDevice>,
-    /// What a sender who does not say who they are must present.
-    pub access_key: Option<AccessKey>,
-    /// Whether anybody may send without saying who they are.
-    pub unrestricted_access: bool,
+    /// Who may fetch keys without saying who they are.
+    pub unidentified_access: UnidentifiedAccess,
 }
 
 /// A device of an account.
@@ -103,20 +101,4 @@ pub struct OwnerDevice {
 pub trait KeyFetchLimit: Send + Sync + 'static {
     /// Counts one more fetch, or says how long to wait. The key names the pair of devices.
     fn check(&self, key: &[u8]) -> Result<(), Duration>;
-}
-
-/// Judges group send tokens: that the sender shares a group with the recipient.
-pub trait GroupSendTokens: Send + Sync + 'static {
-    /// Whether the token is valid now, for exactly this recipient.
-    fn admits(&self, token: &[u8], recipient: ServiceId) -> bool;
-}
-
-/// Refuses every token, on a server without groups.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoGroupSendTokens;
-
-impl GroupSendTokens for NoGroupSendTokens {
-    fn admits(&self, _token: &[u8], _recipient: ServiceId) -> bool {
-        false
-    }
 }

@@ -3,8 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use protocol::{
-    DeviceAddress, DeviceId, ServiceId,
+    DeviceAddress, DeviceId, ServiceId, UnidentifiedCredential,
     ambient::StorageError,
+    group_send::GroupSendTokens,
     keys::{EcPublicKey, check_digest},
 };
 use subtle::ConstantTimeEq;
@@ -12,7 +13,7 @@ use subtle::ConstantTimeEq;
 use crate::{
     error::KeyError,
     fetch::{DeviceSelector, KeyBundles, Requester},
-    ports::{GroupSendTokens, KeyCounts, KeyFetchLimit, KeyOwners, KeySlot, KeyStore, Owner, OwnerDevice},
+    ports::{KeyCounts, KeyFetchLimit, KeyOwners, KeySlot, KeyStore, Owner, OwnerDevice},
     upload::KeyUpload,
 };
 
@@ -103,8 +104,8 @@ impl KeyService {
     /// The target, if the requester may start a session with it.
     async fn authorise(&self, requester: &Requester, target: ServiceId) -> Result<Owner, KeyError> {
         // Before the target is looked up: a token that does not fit must not tell whether it exists.
-        if let Requester::GroupSendToken(token) = requester
-            && !self.tokens.admits(token, target)
+        if let Requester::Unidentified(UnidentifiedCredential::GroupSendToken(token)) = requester
+            && !self.tokens.admits(token, &[target])
         {
             return Err(KeyError::Unauthorized);
         }

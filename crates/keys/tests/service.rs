@@ -6,13 +6,14 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use keys::{
-    DeviceKeys, DeviceSelector, GroupSendTokens, KeyBundles, KeyCounts, KeyError, KeyFetchLimit, KeyOwner,
-    KeyOwners, KeyService, KeySlot, KeyStore, KeyUpload, KeyUploadBody, Owner, OwnerDevice, Requester,
+    DeviceKeys, DeviceSelector, KeyBundles, KeyCounts, KeyError, KeyFetchLimit, KeyOwner, KeyOwners,
+    KeyService, KeySlot, KeyStore, KeyUpload, KeyUploadBody, Owner, OwnerDevice, Requester,
 };
 use parking_lot::Mutex;
 use protocol::{
-    AccessKey, Aci, DeviceAddress, DeviceId, Pni, ServiceId,
+    AccessKey, Aci, DeviceAddress, DeviceId, Pni, ServiceId, UnidentifiedAccess, UnidentifiedCredential,
     ambient::StorageError,
+    group_send::{GroupSendToken, GroupSendTokens},
     keys::{EcPublicKey, EcSignedPreKey, KemSignedPreKey},
 };
 use serde_json::Value;
@@ -22,7 +23,7 @@ const ACI: ServiceId = ServiceId::Aci(Aci(Uuid::from_u128(1)));
 const PNI: ServiceId = ServiceId::Pni(Pni(Uuid::from_u128(2)));
 const STRANGER: ServiceId = ServiceId::Aci(Aci(Uuid::from_u128(3)));
 const ONE: DeviceSelector = DeviceSelector::One(DeviceId::PRIMARY);
-const TOKEN: &[u8] = b"a good token";
+const TOKEN: &[u8; 16] = b"a good token....";
 
 #[derive(Default)]
 struct Memory(Mutex<HashMap<KeySlot, KeyUpload>>);
@@ -79,8 +80,7 @@ impl KeyStore for Memory {
 
 /// One account, whose two identities have the same key, with devices 1 and 3.
 struct OneAccount {
-    access_key: Option<AccessKey>,
-    unrestricted_access: bool,
+    unidentified_access: UnidentifiedAccess,
 }
 
 #[async_trait]
@@ -93,8 +93,7 @@ impl KeyOwners for OneAccount {
         Ok((target != STRANGER).then(|| Owner {
             identity_key: identity_key(),
             devices: vec![device(1, 4711), device(3, 815)],
-            access_key: self.access_key.clone(),
-            unrestricted_access: self.unrestricted_access,
+            unidentified_access: self.unidentified_access.clone(),
         }))
     }
 }
@@ -114,9 +113,14 @@ impl KeyFetchLimit for Limit {
 struct OneToken;
 
 impl GroupSendTokens for OneToken {
-    fn admits(&self, token: &[u8], _recipient: ServiceId) -> bool {
-        token == TOKEN
+    fn admits(&self, token: &GroupSendToken, _recipients: &[ServiceId]) -> bool {
+        token.proof() == TOKEN
     }
+}
+
+fn token(proof: &[u8; 16]) -> GroupSendToken {
+    let bytes = [&[0], &16_u64.to_le_bytes()[..], proof, &[0; 8]].concat();
+    GroupSendToken::try_from(&bytes[..]).unwrap()
 }
 
 fn vectors() -> Value {
@@ -141,8 +145,12 @@ fn access_key(byte: u8) -> AccessKey {
     AccessKey::try_from(&[byte; 16][..]).unwrap()
 }
 
-fn with_access(access_key: Option<AccessKey>, unrestricted_access: bool) -> KeyService {
-    let owners = OneAccount { access_key, unrestricted_access };
+fn by_key(byte: u8) -> Requester {
+    UnidentifiedCredential::AccessKey(access_key(byte)).into()
+}
+
+fn with_access(key: Option<AccessKey>, unrestricted: bool) -> KeyService {
+    let owners = OneAccount { unidentified_access: UnidentifiedAccess { key, unrestricted } };
     let limit = Limit(Mutex::default(), 3);
     KeyService::new(Arc::<Memory>::default(), Arc::new(owners), Arc::new(limit), Arc::new(OneToken))
 }
@@ -235,7 +243,7 @@ async fn an_authenticated_caller_learns_what_exists() {
 async fn an_access_key_tells_nothing_unless_it_fits() {
     let service = service().await;
     let fetch = async |key, target, device: &str| {
-        let requester = Requester::AccessKey(access_key(key));
+        let requester = by_key(key);
         outcome(service.fetch(&requester, target, device.parse().unwrap()).await)
     };
     assert_eq!(fetch(7, ACI, "*").await, "ok");
@@ -244,7 +252,7 @@ async fn an_access_key_tells_nothing_unless_it_fits() {
     assert_eq!(fetch(7, STRANGER, "*").await, "unauthorized");
     assert_eq!(fetch(7, ACI, "2").await, "unauthorized");
     assert_eq!(fetch(7, ACI, "3").await, "not found", "a device without keys");
-    let unrestricted = service.fetch(&Requester::Unrestricted, ACI, ONE).await;
+    let unrestricted = service.fetch(&UnidentifiedCredential::Unrestricted.into(), ACI, ONE).await;
     assert_eq!(outcome(unrestricted), "unauthorized");
 }
 
@@ -255,26 +263,32 @@ async fn accounts_without_access_key_refuse_and_unrestricted_ones_take_any() {
     for service in [&no_key, &unrestricted] {
         service.upload(device(ACI, 1), upload()).await.unwrap();
     }
-    let zeros = Requester::AccessKey(access_key(0));
+    let zeros = by_key(0);
     assert_eq!(outcome(no_key.fetch(&zeros, ACI, ONE).await), "unauthorized");
     assert_eq!(outcome(unrestricted.fetch(&zeros, ACI, ONE).await), "ok");
-    assert_eq!(outcome(unrestricted.fetch(&Requester::Unrestricted, ACI, ONE).await), "ok");
-    assert_eq!(outcome(unrestricted.fetch(&Requester::Unrestricted, PNI, ONE).await), "unauthorized");
+    assert_eq!(
+        outcome(unrestricted.fetch(&UnidentifiedCredential::Unrestricted.into(), ACI, ONE).await),
+        "ok"
+    );
+    assert_eq!(
+        outcome(unrestricted.fetch(&UnidentifiedCredential::Unrestricted.into(), PNI, ONE).await),
+        "unauthorized"
+    );
     assert_eq!(outcome(unrestricted.fetch(&zeros, STRANGER, ONE).await), "unauthorized");
 }
 
 #[tokio::test]
 async fn a_group_send_token_is_judged_before_the_target_is_looked_up() {
     let service = service().await;
-    let fetch = async |token: &[u8], target, device: &str| {
-        let requester = Requester::GroupSendToken(token.to_vec());
+    let fetch = async |proof: &[u8; 16], target, device: &str| {
+        let requester = UnidentifiedCredential::GroupSendToken(token(proof)).into();
         outcome(service.fetch(&requester, target, device.parse().unwrap()).await)
     };
     assert_eq!(fetch(TOKEN, ACI, "*").await, "ok");
     assert_eq!(fetch(TOKEN, STRANGER, "*").await, "not found");
     assert_eq!(fetch(TOKEN, ACI, "2").await, "not found");
-    assert_eq!(fetch(b"a bad token", ACI, "*").await, "unauthorized");
-    assert_eq!(fetch(b"a bad token", STRANGER, "*").await, "unauthorized");
+    assert_eq!(fetch(b"not a good token", ACI, "*").await, "unauthorized");
+    assert_eq!(fetch(b"not a good token", STRANGER, "*").await, "unauthorized");
 }
 
 #[tokio::test]
@@ -287,7 +301,7 @@ async fn only_authenticated_fetches_are_limited_and_each_pair_by_itself() {
     assert_eq!(outcome(service.fetch(&caller(1), ACI, DeviceSelector::All).await), "ok");
     assert_eq!(outcome(service.fetch(&caller(1), PNI, ONE).await), "ok");
     assert_eq!(outcome(service.fetch(&caller(2), ACI, ONE).await), "ok");
-    let anonymous = Requester::AccessKey(access_key(7));
+    let anonymous = by_key(7);
     for _ in 0..10 {
         assert_eq!(outcome(service.fetch(&anonymous, ACI, ONE).await), "ok");
     }
@@ -296,13 +310,17 @@ async fn only_authenticated_fetches_are_limited_and_each_pair_by_itself() {
 #[test]
 fn credentials_are_weighed_in_their_order() {
     let key = || Some(access_key(7));
-    let token = || Some(TOKEN.to_vec());
+    let token = || Some(token(TOKEN));
     let Requester::Device(address) = caller(1) else { unreachable!("a device") };
     let decide = |device, key, token| Requester::from_credentials(device, key, token);
 
     assert!(matches!(decide(Some(address), key(), None), Ok(Requester::Device(_))));
-    assert!(matches!(decide(None, key(), None), Ok(Requester::AccessKey(_))));
-    assert!(matches!(decide(None, None, token()), Ok(Requester::GroupSendToken(_))));
+    assert!(matches!(
+        decide(None, key(), None),
+        Ok(Requester::Unidentified(UnidentifiedCredential::AccessKey(_)))
+    ));
+    let by_token = decide(None, None, token());
+    assert!(matches!(by_token, Ok(Requester::Unidentified(UnidentifiedCredential::GroupSendToken(_)))));
     assert!(matches!(decide(None, None, None), Err(KeyError::Unauthorized)));
     for (device, key) in [(Some(address), None), (None, key()), (Some(address), key())] {
         assert!(matches!(decide(device, key, token()), Err(KeyError::ContradictoryCredentials)));

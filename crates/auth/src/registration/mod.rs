@@ -237,7 +237,7 @@ impl RegistrationService {
 
     async fn registered(&self, account: &Account, replaced: Option<&Account>, at: Timestamp) -> Registered {
         if replaced.is_some() {
-            self.0.revocations.devices_gone(QueueClear { aci: account.aci, cutoff: at }).await;
+            self.0.revocations.devices_gone(QueueClear { aci: account.aci, device: None, cutoff: at }).await;
         }
         let storage_capable = replaced.is_some_and(|account| account.has(Capability::Storage));
         Registered {

@@ -5,7 +5,8 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     attributes::{AccountAttributes, recovery_password},
-    device::{PushService, PushToken},
+    channel::{Tokens, one_channel},
+    device::PushToken,
     secrets::RecoveryPassword,
     store::IdentityKeys,
 };
@@ -61,17 +62,10 @@ struct Unchecked {
     push_token: Option<Tokens>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Tokens {
-    apn_registration_id: Option<String>,
-    gcm_registration_id: Option<String>,
-}
-
 /// What is wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct InvalidRequest(&'static str);
+pub struct InvalidRequest(pub(crate) &'static str);
 
 impl TryFrom<Unchecked> for RegistrationRequest {
     type Error = InvalidRequest;
@@ -130,26 +124,12 @@ fn one_evidence(
     }
 }
 
-/// A device either fetches messages by itself or is reached by one push token.
-fn one_channel(fetches: bool, tokens: [Option<Tokens>; 3]) -> Result<Option<PushToken>, InvalidRequest> {
-    let mut tokens = tokens.into_iter().flatten().flat_map(|tokens| {
-        let apns = tokens.apn_registration_id.map(|token| (PushService::Apns, token));
-        apns.into_iter().chain(tokens.gcm_registration_id.map(|token| (PushService::Fcm, token)))
-    });
-    match (fetches, tokens.next(), tokens.next()) {
-        (true, None, None) => Ok(None),
-        (false, Some((service, token)), None) => PushToken::new(service, token)
-            .map(Some)
-            .ok_or(InvalidRequest("the push token is empty or too long")),
-        _ => Err(InvalidRequest("exactly one way for messages")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::device::PushService;
 
     fn body(changes: &Value) -> Value {
         let key = |first: u8, len: usize| {

@@ -14,7 +14,7 @@ pub use code::Code;
 pub use id::{InvalidSessionId, SessionId};
 pub use outbox::Outbox;
 pub use provider::{CodeMessage, CodeSender, NotDelivered, SendCodeError, Transport};
-pub(crate) use service::Proof;
+pub(crate) use service::{CAPTCHA_LEN_MAX, Proof};
 pub use service::{
     CodeRequest, CreateSessionError, SessionError, SessionUpdate, VerificationParts, VerificationService,
 };

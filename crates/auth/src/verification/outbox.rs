@@ -1,4 +1,4 @@
-//! Codes written to a file instead of being sent: for development and tests.
+//! Codes and push challenges written to a file instead of being sent: for development and tests.
 
 use std::{
     fs::{File, OpenOptions, Permissions},
@@ -15,15 +15,17 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{CodeMessage, CodeSender, NotDelivered, SendCodeError};
+use crate::challenge::{PushChallengeMessage, PushChallenges, PushUndelivered};
 
-/// Codes waiting to be written; senders wait beyond that.
+/// Lines waiting to be written; senders wait beyond that.
 const WAITING_MAX: usize = 256;
 
-/// Appends each code to a file, as a line of JSON: `time` (milliseconds since the epoch), `kind`
-/// (`verification_code`), `to`, `transport`, `code`.
+/// Appends each code and push challenge to a file, as a line of JSON: `time` (milliseconds since the epoch),
+/// `kind`, `to`; of a `verification_code` (to a number) also `transport` and `code`, of a `push_challenge`
+/// (to `{aci}.{device}`) also `challenge`.
 ///
 /// Only its owner can read the file. Lines are whole however many are written at once, and are on disk
-/// when [`CodeSender::send`] answers; lines that arrive together share one sync.
+/// when the sender is answered; lines that arrive together share one sync.
 pub struct Outbox {
     lines: mpsc::Sender<Line>,
     clock: Arc<dyn Clock>,
@@ -37,11 +39,21 @@ struct Line {
 #[derive(Serialize)]
 struct Entry<'a> {
     time: u64,
-    kind: &'static str,
-    to: &'a str,
-    transport: &'static str,
-    code: &'a str,
+    #[serde(flatten)]
+    what: What<'a>,
 }
+
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum What<'a> {
+    VerificationCode { to: &'a str, transport: &'static str, code: &'a str },
+    PushChallenge { to: &'a str, challenge: &'a str },
+}
+
+/// The line was not written; the log says why.
+#[derive(Debug, thiserror::Error)]
+#[error("the outbox was not written")]
+struct NotWritten;
 
 impl Outbox {
     /// Appends to that file, which is made if it is missing.
@@ -52,6 +64,15 @@ impl Outbox {
         thread::Builder::new().name("outbox".to_owned()).spawn(move || write_lines(&file, waiting))?;
         Ok(Self { lines, clock })
     }
+
+    async fn write(&self, what: What<'_>) -> Result<(), NotWritten> {
+        let entry = Entry { time: self.clock.now().as_millis(), what };
+        let mut text = serde_json::to_string(&entry).map_err(|_| NotWritten)?;
+        text.push('\n');
+        let (written, outcome) = oneshot::channel();
+        self.lines.send(Line { text, written }).await.map_err(|_| NotWritten)?;
+        if outcome.await.unwrap_or(false) { Ok(()) } else { Err(NotWritten) }
+    }
 }
 
 /// Writes what has arrived, syncs once, answers all of it; ends when the outbox is dropped.
@@ -61,7 +82,7 @@ fn write_lines(mut file: &File, mut waiting: mpsc::Receiver<Line>) {
         let text: String = batch.iter().map(|line| line.text.as_str()).collect();
         let outcome = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
         if let Err(error) = &outcome {
-            tracing::error!(error = error as &dyn std::error::Error, "verification codes were not written");
+            tracing::error!(error = error as &dyn std::error::Error, "the outbox was not written");
         }
         for line in batch.drain(..) {
             // Whoever asked may have gone away; the line is written all the same.
@@ -73,20 +94,24 @@ fn write_lines(mut file: &File, mut waiting: mpsc::Receiver<Line>) {
 #[async_trait]
 impl CodeSender for Outbox {
     async fn send(&self, message: CodeMessage) -> Result<(), SendCodeError> {
-        let unavailable =
-            || SendCodeError::NotDelivered { reason: NotDelivered::ProviderUnavailable, permanent: false };
-        let mut text = serde_json::to_string(&Entry {
-            time: self.clock.now().as_millis(),
-            kind: "verification_code",
+        let line = What::VerificationCode {
             to: message.to.as_str(),
             transport: message.transport.name(),
             code: message.code.as_str(),
+        };
+        self.write(line).await.map_err(|NotWritten| SendCodeError::NotDelivered {
+            reason: NotDelivered::ProviderUnavailable,
+            permanent: false,
         })
-        .map_err(|_| unavailable())?;
-        text.push('\n');
-        let (written, outcome) = oneshot::channel();
-        self.lines.send(Line { text, written }).await.map_err(|_| unavailable())?;
-        if outcome.await.unwrap_or(false) { Ok(()) } else { Err(unavailable()) }
+    }
+}
+
+#[async_trait]
+impl PushChallenges for Outbox {
+    async fn send(&self, message: PushChallengeMessage) -> Result<(), PushUndelivered> {
+        let to = format!("{}.{}", message.to.aci, message.to.device_id);
+        let line = What::PushChallenge { to: &to, challenge: message.challenge.as_str() };
+        self.write(line).await.map_err(|not_written| PushUndelivered(not_written.into()))
     }
 }
 
@@ -116,7 +141,7 @@ mod tests {
                 let to = format!("+1555{i:07}").parse().unwrap();
                 let message =
                     CodeMessage { to, transport: Transport::Voice, code, client: None, languages: None };
-                tokio::spawn(async move { outbox.send(message).await })
+                tokio::spawn(async move { CodeSender::send(&*outbox, message).await })
             })
             .collect();
         for send in sends {

@@ -21,7 +21,7 @@ use crate::store::AccountStore;
 const TRIES: usize = 8;
 
 /// Longest captcha answer looked at; those of known providers have up to about 4,000 characters.
-const CAPTCHA_LEN_MAX: usize = 16_384;
+pub(crate) const CAPTCHA_LEN_MAX: usize = 16_384;
 
 /// Proves that people hold their numbers.
 pub struct VerificationService(VerificationParts);

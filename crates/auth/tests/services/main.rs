@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod challenge;
+mod linking;
 mod registration;
+mod sender_certificate;
 mod settings;
 mod support;
 mod verification;

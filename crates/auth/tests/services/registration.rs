@@ -157,7 +157,7 @@ async fn a_queue_that_could_not_be_cleared_is_cleared_later() {
     world.revocations.finish().await.unwrap();
     world.revocations.finish().await.unwrap();
     let cleared = world.outside.cleared.lock().await;
-    assert_eq!(cleared.iter().map(|(aci, _)| *aci).collect::<Vec<_>>(), [aci]);
+    assert_eq!(cleared.iter().map(|clear| clear.aci).collect::<Vec<_>>(), [aci]);
 }
 
 #[tokio::test]

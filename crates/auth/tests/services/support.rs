@@ -11,19 +11,24 @@ use std::{
 use async_trait::async_trait;
 use auth::{
     AccountService,
+    challenge::{ChallengeParts, ChallengeService, PushChallengeMessage, PushChallenges, PushUndelivered},
     credentials::BasicCredentials,
+    linking::{LinkCode, LinkingParts, LinkingService, wait::Backlog},
     registration::{RegisterError, Registered, RegistrationParts, RegistrationRequest, RegistrationService},
-    revocation::{Disconnect, QueueClearer, Revocations},
+    revocation::{Disconnect, QueueClear, QueueClearer, Revocations},
+    sender_certificate::{SenderCertificates, Signer},
     verification::{
-        AcceptAnyCaptcha, CodeMessage, CodeRequest, CodeSender, NotDelivered, SendCodeError, SessionError,
-        SessionView, Transport, VerificationParts, VerificationPolicy, VerificationService,
+        AcceptAnyCaptcha, CaptchaError, CaptchaVerdict, CaptchaVerifier, CodeMessage, CodeRequest,
+        CodeSender, NotDelivered, SendCodeError, SessionError, SessionView, Transport, VerificationParts,
+        VerificationPolicy, VerificationService,
     },
 };
 use limits::{Limit, LimitId, RateLimits};
 use protocol::{
-    Aci,
+    Aci, DeviceAddress,
     ambient::{Entropy, ManualClock, SeededEntropy, StorageError, Timestamp},
     base64,
+    certificate::ServerCertificate,
     xeddsa::PrivateKey,
 };
 use serde_json::{Value, json};
@@ -33,24 +38,38 @@ use vault::{Keyring, Vault};
 
 pub(crate) const NUMBER: &str = "+15550100001";
 
+/// What an account may send before it is asked.
+pub(crate) const CHALLENGE_LIMIT: Limit = Limit { size: 3, interval: Duration::from_mins(1) };
+
 /// What happens outside the services.
 #[derive(Default)]
 pub(crate) struct Outside {
     pub(crate) codes: Mutex<Vec<CodeMessage>>,
+    pub(crate) pushes: parking_lot::Mutex<Vec<PushChallengeMessage>>,
     pub(crate) provider_fails: AtomicBool,
     pub(crate) disconnected: parking_lot::Mutex<Vec<Aci>>,
-    pub(crate) cleared: Mutex<Vec<(Aci, Timestamp)>>,
+    pub(crate) removed: parking_lot::Mutex<Vec<DeviceAddress>>,
+    pub(crate) cleared: Mutex<Vec<QueueClear>>,
     pub(crate) queues_fail: AtomicBool,
+    pub(crate) primary_has_backlog: AtomicBool,
 }
 
 pub(crate) struct World {
     pub(crate) accounts: AccountService,
     pub(crate) verification: Arc<VerificationService>,
     pub(crate) registration: RegistrationService,
+    pub(crate) linking: LinkingService,
     pub(crate) revocations: Revocations,
+    pub(crate) challenges: ChallengeService,
+    pub(crate) certificates: SenderCertificates,
+    pub(crate) trust_root: PrivateKey,
     pub(crate) outside: Arc<Outside>,
     pub(crate) clock: ManualClock,
+    store: Arc<SqliteAccounts>,
+    limits: Arc<RateLimits>,
     entropy: Arc<SeededEntropy>,
+    /// The identity keys, ACI and PNI, of the registration that was made last.
+    identities: parking_lot::Mutex<Vec<PrivateKey>>,
     _directory: tempfile::TempDir,
 }
 
@@ -66,24 +85,67 @@ impl CodeSender for Outside {
     }
 }
 
+#[async_trait]
+impl CaptchaVerifier for Outside {
+    async fn verify(&self, answer: &str) -> Result<CaptchaVerdict, CaptchaError> {
+        match answer {
+            "right" => Ok(CaptchaVerdict::Accepted),
+            "malformed" => Err(CaptchaError::Malformed),
+            "unavailable" => Err(CaptchaError::Unavailable("on purpose".into())),
+            _ => Ok(CaptchaVerdict::Rejected),
+        }
+    }
+}
+
+#[async_trait]
+impl PushChallenges for Outside {
+    async fn send(&self, message: PushChallengeMessage) -> Result<(), PushUndelivered> {
+        if self.provider_fails.load(SeqCst) {
+            return Err(PushUndelivered("on purpose".into()));
+        }
+        self.pushes.lock().push(message);
+        Ok(())
+    }
+}
+
 impl Disconnect for Outside {
     fn credentials_revoked(&self, aci: Aci) {
         self.disconnected.lock().push(aci);
+    }
+
+    fn device_removed(&self, device: DeviceAddress) {
+        self.removed.lock().push(device);
     }
 }
 
 #[async_trait]
 impl QueueClearer for Outside {
-    async fn clear(&self, aci: Aci, cutoff: Timestamp) -> Result<(), StorageError> {
+    async fn clear(&self, clear: QueueClear) -> Result<(), StorageError> {
         if self.queues_fail.load(SeqCst) {
             return Err(StorageError::unavailable("on purpose"));
         }
-        self.cleared.lock().await.push((aci, cutoff));
+        self.cleared.lock().await.push(clear);
         Ok(())
     }
 }
 
+#[async_trait]
+impl Backlog for Outside {
+    async fn holds_before(&self, _: DeviceAddress, _: Timestamp) -> Result<bool, StorageError> {
+        Ok(self.primary_has_backlog.load(SeqCst))
+    }
+}
+
+/// A trust root, and a key that it certified under that id.
+fn make_signer(id: u32, entropy: &dyn Entropy) -> (PrivateKey, Signer) {
+    let (root, key) = (PrivateKey::generate(entropy), PrivateKey::generate(entropy));
+    let certificate = ServerCertificate::issue(id, &key.public_key(), &root, entropy);
+    (root, Signer::new(certificate, key).unwrap())
+}
+
 impl World {
+    pub(crate) const CERTIFICATE_LIFETIME: Duration = Duration::from_hours(168);
+
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let entropy = Arc::new(SeededEntropy::new(1));
@@ -95,7 +157,11 @@ impl World {
         let outside = Arc::new(Outside::default());
         let revocations = Revocations::new(store.clone(), outside.clone(), outside.clone());
         let roomy = Limit { size: 100, interval: Duration::from_secs(1) };
-        let limits = [(LimitId::Registration, roomy), (LimitId::VerificationCodeSend, roomy)];
+        let limits = [
+            (LimitId::Registration, roomy),
+            (LimitId::VerificationCodeSend, roomy),
+            (LimitId::Challenge, CHALLENGE_LIMIT),
+        ];
         let limits = Arc::new(RateLimits::new(Arc::new(clock.clone()), limits));
         let verification = Arc::new(VerificationService::new(VerificationParts {
             sessions: Arc::new(SqliteSessions::new(database, vault)),
@@ -111,22 +177,77 @@ impl World {
             accounts: store.clone(),
             verification: verification.clone(),
             revocations: revocations.clone(),
-            limits,
+            limits: limits.clone(),
             clock: Arc::new(clock.clone()),
             entropy: entropy.clone(),
         });
+        let linking = LinkingService::new(LinkingParts {
+            accounts: store.clone(),
+            links: store.clone(),
+            revocations: revocations.clone(),
+            backlog: outside.clone(),
+            limits: limits.clone(),
+            clock: Arc::new(clock.clone()),
+            entropy: entropy.clone(),
+        });
+        let challenges = ChallengeService::new(ChallengeParts {
+            accounts: store.clone(),
+            captcha: Some(outside.clone()),
+            push: Some(outside.clone()),
+            limits: limits.clone(),
+            clock: Arc::new(clock.clone()),
+            entropy: entropy.clone(),
+        });
+        let (trust_root, signer) = make_signer(1, &*entropy);
+        let certificates = SenderCertificates::new(
+            store.clone(),
+            signer,
+            Self::CERTIFICATE_LIFETIME,
+            Arc::new(clock.clone()),
+            entropy.clone(),
+        );
         let accounts =
-            AccountService::new(store, revocations.clone(), Arc::new(clock.clone()), entropy.clone());
+            AccountService::new(store.clone(), revocations.clone(), Arc::new(clock.clone()), entropy.clone());
         Self {
             accounts,
             verification,
             registration,
+            linking,
             revocations,
+            challenges,
+            certificates,
+            trust_root,
             outside,
             clock,
+            store,
+            limits,
             entropy,
+            identities: parking_lot::Mutex::default(),
             _directory: directory,
         }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        use protocol::ambient::Clock;
+
+        self.clock.now()
+    }
+
+    /// Another trust root, and what signs under it.
+    pub(crate) fn signer(&self, id: u32) -> (PrivateKey, Signer) {
+        make_signer(id, &*self.entropy)
+    }
+
+    /// Challenges as they are where nobody has switched them on.
+    pub(crate) fn no_challenges(&self) -> ChallengeService {
+        ChallengeService::new(ChallengeParts {
+            accounts: self.store.clone(),
+            captcha: None,
+            push: None,
+            limits: self.limits.clone(),
+            clock: Arc::new(self.clock.clone()),
+            entropy: self.entropy.clone(),
+        })
     }
 
     pub(crate) async fn request_code(&self, session: &str) -> Result<SessionView, SessionError> {
@@ -153,25 +274,41 @@ impl World {
             },
             "skipDeviceTransfer": true,
         });
-        for identity in ["aci", "pni"] {
-            let key = PrivateKey::generate(&*self.entropy);
-            let public = PrivateKey::generate(&*self.entropy).public_key();
-            let mut kem = vec![7; 1569];
-            kem[0] = 8;
-            let sign = |message: &[u8]| base64::encode_padded(key.sign(message, &*self.entropy).as_bytes());
+        let identities = [0; 2].map(|_| PrivateKey::generate(&*self.entropy));
+        for (identity, key) in ["aci", "pni"].into_iter().zip(&identities) {
             body[format!("{identity}IdentityKey")] = json!(key.public_key());
-            body[format!("{identity}SignedPreKey")] =
-                json!({"keyId": 1, "publicKey": public, "signature": sign(public.as_bytes())});
-            body[format!("{identity}PqLastResortPreKey")] =
-                json!({"keyId": 2, "publicKey": base64::encode_padded(&kem), "signature": sign(&kem)});
+            self.add_keys(&mut body, identity, key);
         }
-        for (name, value) in changes.as_object().unwrap() {
-            match name.strip_prefix("attributes.") {
-                Some(name) => body["accountAttributes"][name] = value.clone(),
-                None => body[name] = value.clone(),
-            }
+        *self.identities.lock() = identities.into();
+        changed(body, changes)
+    }
+
+    /// The body of a device's request to join the account that was registered last, with some fields changed
+    /// in the same way.
+    pub(crate) fn link_body(&self, code: &LinkCode, changes: &Value) -> Value {
+        let mut body = json!({
+            "verificationCode": code.as_str(),
+            "accountAttributes": {
+                "fetchesMessages": true, "registrationId": 3, "pniRegistrationId": 4,
+                "capabilities": {"spqr": true},
+            },
+        });
+        for (identity, key) in ["aci", "pni"].into_iter().zip(&*self.identities.lock()) {
+            self.add_keys(&mut body, identity, key);
         }
-        body
+        changed(body, changes)
+    }
+
+    /// Adds the keys that a device has under that identity.
+    fn add_keys(&self, body: &mut Value, identity: &str, key: &PrivateKey) {
+        let public = PrivateKey::generate(&*self.entropy).public_key();
+        let mut kem = vec![7; 1569];
+        kem[0] = 8;
+        let sign = |message: &[u8]| base64::encode_padded(key.sign(message, &*self.entropy).as_bytes());
+        body[format!("{identity}SignedPreKey")] =
+            json!({"keyId": 1, "publicKey": public, "signature": sign(public.as_bytes())});
+        body[format!("{identity}PqLastResortPreKey")] =
+            json!({"keyId": 2, "publicKey": base64::encode_padded(&kem), "signature": sign(&kem)});
     }
 
     pub(crate) async fn register(
@@ -206,4 +343,15 @@ impl World {
         let bytes: [u8; 32] = (&*self.entropy as &dyn Entropy).bytes();
         base64::encode_padded(bytes)
     }
+}
+
+/// The body with some fields changed; a name with a dot is a field of the attributes.
+fn changed(mut body: Value, changes: &Value) -> Value {
+    for (name, value) in changes.as_object().unwrap() {
+        match name.strip_prefix("attributes.") {
+            Some(name) => body["accountAttributes"][name] = value.clone(),
+            None => body[name] = value.clone(),
+        }
+    }
+    body
 }
