@@ -29,6 +29,7 @@ fn stores(directory: &Path, vault: &Vault) -> Stores {
     let accounts = Arc::new(SqliteAccounts::new(Arc::clone(&database), vault.clone()));
     Stores {
         accounts: accounts.clone(),
+        links: accounts.clone(),
         recipients: accounts.clone(),
         owners: accounts,
         keys: Arc::new(SqliteKeys::new(database)),

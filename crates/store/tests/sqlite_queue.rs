@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use messages::{Append, Batch, Position, QueueStore};
+use messages::{Append, Batch, Position, QueueStore, QueuedEnvelope, SharedBody};
 use protocol::{
     Aci, DeviceAddress, DeviceId,
     ambient::{SeededEntropy, StorageError},
@@ -36,6 +36,35 @@ async fn passes_the_contract() {
 }
 
 #[tokio::test]
+async fn a_shared_end_is_stored_once_and_goes_with_the_last_envelope() {
+    let directory = tempfile::tempdir().unwrap();
+    let queue = queue(&directory, vault());
+    let bodies = || {
+        let file = rusqlite::Connection::open(directory.path().join("messages.sqlite")).unwrap();
+        file.query_row("SELECT count(*), total(length(body)) FROM messages_shared", [], |row| {
+            Ok((row.get::<_, u32>(0)?, row.get::<_, f64>(1)?))
+        })
+        .unwrap()
+    };
+    let shared = SharedBody::stored(Position(1), Bytes::from(vec![7; 50_000]));
+    let device =
+        |n: u64| DeviceAddress { aci: Aci(uuid::Uuid::from_u128(n.into())), device_id: DeviceId::PRIMARY };
+    let append = |n: u64| Append {
+        device: device(n),
+        position: Position(n),
+        envelope: QueuedEnvelope { head: Bytes::from_static(b"head"), shared: Some(shared.clone()) },
+    };
+    queue.apply(Batch { appends: (2..102).map(append).collect(), deletes: Vec::new() }).await.unwrap();
+    let overhead = f64::from(u32::try_from(Vault::OVERHEAD).unwrap());
+    assert_eq!(bodies(), (1, 50_000.0 + overhead));
+    let deletes = (2..101).map(|n| (device(n), Position(n))).collect();
+    queue.apply(Batch { appends: Vec::new(), deletes }).await.unwrap();
+    assert_eq!(bodies().0, 1);
+    queue.expire(Position(1_000), 10).await.unwrap();
+    assert_eq!(bodies().0, 0);
+}
+
+#[tokio::test]
 async fn a_row_moved_to_another_device_does_not_open() {
     let directory = tempfile::tempdir().unwrap();
     let queue = queue(&directory, vault());
@@ -44,7 +73,7 @@ async fn a_row_moved_to_another_device_does_not_open() {
         device_id: DeviceId::try_from(id).unwrap(),
     });
     let append =
-        Append { device: mine, position: Position(1), envelope: Bytes::from_static(b"in the clear") };
+        Append { device: mine, position: Position(1), envelope: Bytes::from_static(b"in the clear").into() };
     queue.apply(Batch { appends: vec![append], deletes: Vec::new() }).await.unwrap();
 
     let file = directory.path().join("messages.sqlite");

@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
 
+mod devices;
+
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use auth::{
     Account, Device,
-    account::{AccountVersion, UnidentifiedAccess},
+    account::AccountVersion,
     capabilities::{Capabilities, Capability},
     device::{Agent, Credential, DeviceName, PushService, PushToken},
+    linking::store::LinkStore,
     revocation::QueueClear,
     secrets::{Password, SaltedHash},
     store::{
@@ -19,7 +22,7 @@ use auth::{
 use keys::{KeyCounts, KeyOwners, KeySlot, KeyStore, KeyUpload};
 use messages::Recipients;
 use protocol::{
-    AccessKey, Aci, DeviceAddress, DeviceId, PhoneNumber, Pni, RegistrationId, ServiceId,
+    AccessKey, Aci, DeviceAddress, DeviceId, PhoneNumber, Pni, RegistrationId, ServiceId, UnidentifiedAccess,
     ambient::{SeededEntropy, Timestamp},
     keys::{EcPreKey, EcPublicKey, EcSignedPreKey, KemPublicKey, KemSignedPreKey, KeyId, Signature},
 };
@@ -30,6 +33,8 @@ use uuid::Uuid;
 pub struct Stores {
     /// Accounts.
     pub accounts: Arc<dyn AccountStore>,
+    /// Link codes and the devices they let in.
+    pub links: Arc<dyn LinkStore>,
     /// The devices behind an identity.
     pub recipients: Arc<dyn Recipients>,
     /// Who an identity's keys belong to.
@@ -163,6 +168,7 @@ where
     days_move_forward_only(&stores).await;
     queue_clears_wait_until_done(&stores).await;
     rosters_follow_every_write(&stores).await;
+    devices::run(&stores).await;
     let (account, _) = register(&stores, registration(900)).await;
     drop(stores);
     let stores = open().await;
@@ -250,7 +256,7 @@ async fn re_registration_replaces_all_but_the_identities(stores: &Stores) {
         assert_eq!(stores.keys.counts(slot).await.unwrap(), KeyCounts::default());
     }
     let clears = stores.accounts.queue_clears(1000).await.unwrap();
-    assert!(clears.contains(&QueueClear { aci: first.aci, cutoff: later(1) }));
+    assert!(clears.contains(&QueueClear { aci: first.aci, device: None, cutoff: later(1) }));
 }
 
 async fn a_registration_checked_against_the_past_is_refused(stores: &Stores) {
@@ -303,7 +309,7 @@ async fn a_deleted_account_comes_back_for_a_while(stores: &Stores) {
     let slot = KeySlot { identity: pni(&first).0, device: DeviceId::PRIMARY };
     assert!(stores.keys.repeated_use(slot).await.unwrap().is_none());
     let clears = stores.accounts.queue_clears(1000).await.unwrap();
-    assert!(clears.contains(&QueueClear { aci: first.aci, cutoff: later(10) }));
+    assert!(clears.contains(&QueueClear { aci: first.aci, device: None, cutoff: later(10) }));
 
     let anew = NewRegistration { new_aci: Aci(Uuid::from_u128(0x601)), at: later(20), ..registration(6) };
     let within = NewRegistration { reuse_deleted_since: later(10), ..anew.clone() };
@@ -346,7 +352,7 @@ async fn changes_reach_what_they_name(stores: &Stores) {
     assert_eq!((found.registration_lock, found.discoverable), (None, false));
     assert!(found.unidentified_access.key.is_none() && found.unidentified_access.unrestricted);
     let owner = stores.owners.owner(ServiceId::Aci(account.aci)).await.unwrap().unwrap();
-    assert!(owner.unrestricted_access && owner.access_key.is_none());
+    assert!(owner.unidentified_access.unrestricted && owner.unidentified_access.key.is_none());
     let expected = Device {
         name: DeviceName::new(vec![7]),
         fetches_messages: true,
@@ -411,9 +417,9 @@ async fn queue_clears_wait_until_done(stores: &Stores) {
         let clears = stores.accounts.queue_clears(1000).await.unwrap();
         clears.into_iter().find(|clear| clear.aci == aci)
     };
-    let last = QueueClear { aci, cutoff: later(2) };
+    let last = QueueClear { aci, device: None, cutoff: later(2) };
     assert_eq!(pending().await, Some(last));
-    stores.accounts.queue_cleared(QueueClear { aci, cutoff: later(1) }).await.unwrap();
+    stores.accounts.queue_cleared(QueueClear { aci, device: None, cutoff: later(1) }).await.unwrap();
     assert_eq!(pending().await, Some(last), "the later one is still to be done");
     stores.accounts.queue_cleared(last).await.unwrap();
     assert_eq!(pending().await, None);

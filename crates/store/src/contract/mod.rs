@@ -3,4 +3,5 @@
 pub mod accounts;
 pub mod keys;
 pub mod queue;
+pub mod reports;
 pub mod sessions;

@@ -3,6 +3,8 @@
 //! A file is ours if its `application_id` says so. A file that holds a migration we do not know was
 //! written by a newer release and is refused; so is one whose applied migration differs from ours.
 
+use std::cmp::Ordering;
+
 use refinery::{Migration, Runner};
 use rusqlite::Connection;
 
@@ -11,9 +13,14 @@ use super::database::{OpenError, Schema};
 const ACCOUNTS: &[(&str, &str)] = &[
     ("V1__auth", include_str!("migrations/accounts/001_auth.sql")),
     ("V2__keys", include_str!("migrations/accounts/002_keys.sql")),
+    ("V3__linking", include_str!("migrations/accounts/003_linking.sql")),
+    ("V4__reports", include_str!("migrations/accounts/004_reports.sql")),
 ];
 
-const MESSAGES: &[(&str, &str)] = &[("V1__queue", include_str!("migrations/messages/001_queue.sql"))];
+const MESSAGES: &[(&str, &str)] = &[
+    ("V1__queue", include_str!("migrations/messages/001_queue.sql")),
+    ("V2__shared", include_str!("migrations/messages/002_shared.sql")),
+];
 
 impl Schema {
     /// `application_id` of the file's header, "Hg" and which file it is.
@@ -41,20 +48,37 @@ pub(super) fn migrate(connection: &mut Connection, schema: Schema) -> Result<(),
         (id, _) if id == schema.application_id() => {}
         _ => return Err(OpenError::Foreign),
     }
-    let migrations = schema
-        .migrations()
-        .iter()
-        .map(|(name, sql)| Migration::unapplied(name, sql))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| OpenError::Migration(error.to_string()))?;
     // Refinery refuses by itself a store with a migration that is missing here (a newer one) or differs.
-    Runner::new(&migrations)
-        .set_abort_missing(true)
-        .set_abort_divergent(true)
-        .run(connection)
-        .map(drop)
-        .map_err(|error| match error.kind() {
+    runner(schema)?.set_abort_missing(true).set_abort_divergent(true).run(connection).map(drop).map_err(
+        |error| match error.kind() {
             refinery::error::Kind::MissingVersion(_) => OpenError::Newer,
             _ => OpenError::Migration(error.to_string()),
-        })
+        },
+    )
+}
+
+/// Checks that the file is one of ours and that its schema is that of this release, and changes nothing.
+pub(super) fn check(connection: &mut Connection, schema: Schema) -> Result<(), OpenError> {
+    let found: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    if found != schema.application_id() {
+        return Err(OpenError::Foreign);
+    }
+    let last = runner(schema)?
+        .get_last_applied_migration(connection)
+        .map_err(|error| OpenError::Migration(error.to_string()))?;
+    let applied = last.map_or(0, |last| i64::from(last.version()));
+    let known = i64::try_from(schema.migrations().len()).unwrap_or(i64::MAX);
+    match applied.cmp(&known) {
+        Ordering::Less => Err(OpenError::Older),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(OpenError::Newer),
+    }
+}
+
+fn runner(schema: Schema) -> Result<Runner, OpenError> {
+    let migrations = schema.migrations().iter().map(|(name, sql)| Migration::unapplied(name, sql));
+    let migrations = migrations.collect::<Result<Vec<_>, _>>();
+    migrations
+        .map(|migrations| Runner::new(&migrations))
+        .map_err(|error| OpenError::Migration(error.to_string()))
 }

@@ -7,6 +7,7 @@ mod database;
 mod keys;
 mod migrations;
 mod queue;
+mod reports;
 mod sessions;
 mod writer;
 
@@ -14,6 +15,7 @@ pub use accounts::SqliteAccounts;
 pub use database::{Database, OpenError, Schema};
 pub use keys::SqliteKeys;
 pub use queue::SqliteQueue;
+pub use reports::{ReadReportsError, SqliteReports, read_report_sources};
 pub use sessions::SqliteSessions;
 
 use protocol::ambient::StorageError;

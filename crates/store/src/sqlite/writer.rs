@@ -149,6 +149,12 @@ fn commit(connection: &Connection, group: &mut Vec<Box<dyn Job>>) {
 
 fn transaction(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<(), rusqlite::Error> {
     execute(connection, "BEGIN IMMEDIATE")?;
+    // One that is alone needs no savepoint, which costs a copy of every page it changes: to undo it is to
+    // undo everything. The queue's commits, large and one at a time, always are.
+    if let [job] = group {
+        let finish = if job.run(connection).is_ok() { "COMMIT" } else { "ROLLBACK" };
+        return execute(connection, finish);
+    }
     for job in group {
         execute(connection, "SAVEPOINT job")?;
         if job.run(connection).is_err() {

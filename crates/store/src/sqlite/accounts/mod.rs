@@ -1,7 +1,9 @@
 //! Accounts, devices and phone numbers in `SQLite`.
 
 mod changes;
+mod linking;
 mod owner;
+mod queue_clears;
 mod registration;
 mod roster;
 mod rows;
@@ -183,22 +185,20 @@ impl AccountStore for SqliteAccounts {
         .await
     }
 
+    async fn remove_device(&self, device: DeviceAddress, at: Timestamp) -> Result<bool, StorageError> {
+        self.write_and_forget(move |connection, vault| {
+            let former = linking::remove_device(connection, vault, device, at)?.map(|found| found.account);
+            Ok((former.is_some(), former.as_ref().map(identities).unwrap_or_default()))
+        })
+        .await
+    }
+
     async fn queue_clears(&self, limit: usize) -> Result<Vec<QueueClear>, StorageError> {
-        self.database.read(move |connection| registration::queue_clears(connection, limit)).await
+        self.database.read(move |connection| queue_clears::pending(connection, limit)).await
     }
 
     async fn queue_cleared(&self, clear: QueueClear) -> Result<(), StorageError> {
-        self.database
-            .write(move |connection| {
-                connection
-                    .prepare_cached("DELETE FROM auth_queue_clears WHERE aci = ?1 AND cutoff <= ?2")
-                    .and_then(|mut statement| {
-                        statement.execute(params![clear.aci.0.as_bytes(), integer(clear.cutoff.as_millis())])
-                    })
-                    .map(drop)
-                    .map_err(sql)
-            })
-            .await
+        self.database.write(move |connection| queue_clears::forget(connection, clear)).await
     }
 }
 

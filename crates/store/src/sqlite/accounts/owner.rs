@@ -18,8 +18,7 @@ impl KeyOwners for SqliteAccounts {
         Ok(Some(Owner {
             identity_key,
             devices: devices.collect(),
-            access_key: account.unidentified_access.key,
-            unrestricted_access: account.unidentified_access.unrestricted,
+            unidentified_access: account.unidentified_access,
         }))
     }
 }

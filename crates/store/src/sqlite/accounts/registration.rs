@@ -20,6 +20,7 @@ use vault::Vault;
 
 use super::{
     super::{keys, sql},
+    queue_clears,
     rows::{self, Columns, integer},
 };
 
@@ -66,7 +67,10 @@ pub(super) fn register(
     let account = new_account(registration, number.as_ref(), replaced.as_ref());
     if let Some(replaced) = &replaced {
         remove_devices(connection, replaced)?;
-        record_queue_clear(connection, QueueClear { aci: replaced.aci, cutoff: registration.at })?;
+        queue_clears::record(
+            connection,
+            QueueClear { aci: replaced.aci, device: None, cutoff: registration.at },
+        )?;
     }
     let row = rows::write_account(connection, vault, &account, registration.recovery_password.as_ref())?;
     rows::insert_device(connection, vault, row, account.aci, &registration.device)?;
@@ -94,25 +98,8 @@ pub(super) fn delete(
         )
         .and_then(|mut statement| statement.execute(params![aci.0.as_bytes(), integer(at.as_millis())]))
         .map_err(sql)?;
-    record_queue_clear(connection, QueueClear { aci, cutoff: at })?;
+    queue_clears::record(connection, QueueClear { aci, device: None, cutoff: at })?;
     Ok(Some(found.account))
-}
-
-/// The queues that are still to be cleared, oldest first.
-pub(super) fn queue_clears(connection: &Connection, limit: usize) -> Result<Vec<QueueClear>, StorageError> {
-    let mut statement = connection
-        .prepare_cached("SELECT aci, cutoff FROM auth_queue_clears ORDER BY cutoff LIMIT ?1")
-        .map_err(sql)?;
-    let mut rows = statement.query([i64::try_from(limit).unwrap_or(i64::MAX)]).map_err(sql)?;
-    let mut clears = Vec::new();
-    while let Some(row) = rows.next().map_err(sql)? {
-        let at = Columns { row, table: "auth_queue_clears", name: "of an account".to_owned() };
-        clears.push(QueueClear {
-            aci: Aci(at.read("aci", |bytes: Vec<u8>| Uuid::from_slice(&bytes).ok())?),
-            cutoff: at.read("cutoff", |at: i64| at.try_into().ok().map(Timestamp::from_millis))?,
-        });
-    }
-    Ok(clears)
 }
 
 fn find_number(connection: &Connection, index: &[u8; 32]) -> Result<Option<Number>, StorageError> {
@@ -171,15 +158,18 @@ fn new_account(
     }
 }
 
-/// Removes every device of an account with all its keys.
+/// Removes every device of an account with all its keys, and what would have let more devices in.
 fn remove_devices(connection: &Connection, account: &Account) -> Result<(), StorageError> {
-    connection
-        .prepare_cached(
-            "DELETE FROM auth_devices WHERE account = (SELECT id FROM auth_accounts WHERE aci = ?1)",
-        )
-        .and_then(|mut statement| statement.execute([account.aci.0.as_bytes()]))
-        .map_err(sql)?;
-    identities(account).try_for_each(|identity| keys::remove(connection, identity, None))
+    for statement in [
+        "DELETE FROM auth_devices WHERE account = (SELECT id FROM auth_accounts WHERE aci = ?1)",
+        "DELETE FROM auth_link_codes WHERE account = (SELECT id FROM auth_accounts WHERE aci = ?1)",
+    ] {
+        connection
+            .prepare_cached(statement)
+            .and_then(|mut statement| statement.execute([account.aci.0.as_bytes()]))
+            .map_err(sql)?;
+    }
+    key_identities(account).try_for_each(|identity| keys::remove(connection, identity, None))
 }
 
 /// Writes the keys with which both identities of a new primary begin.
@@ -188,7 +178,7 @@ fn write_keys(
     account: &Account,
     registration: &NewRegistration,
 ) -> Result<(), StorageError> {
-    for (identity, new) in identities(account).zip([&registration.aci_keys, &registration.pni_keys]) {
+    for (identity, new) in key_identities(account).zip([&registration.aci_keys, &registration.pni_keys]) {
         // A number may have left its identity with keys of an account that was not this one.
         keys::remove(connection, identity, None)?;
         let upload = KeyUpload {
@@ -202,7 +192,7 @@ fn write_keys(
 }
 
 /// What the keys of an account are filed under: its ACI, then its PNI.
-fn identities(account: &Account) -> impl Iterator<Item = Uuid> {
+pub(super) fn key_identities(account: &Account) -> impl Iterator<Item = Uuid> {
     iter::once(account.aci.0).chain(account.pni().map(|pni| pni.0))
 }
 
@@ -228,19 +218,6 @@ fn write_number(
                 account.aci.0.as_bytes(),
                 recovery_password.map(SaltedHash::to_bytes)
             ])
-        })
-        .map(drop)
-        .map_err(sql)
-}
-
-fn record_queue_clear(connection: &Connection, clear: QueueClear) -> Result<(), StorageError> {
-    connection
-        .prepare_cached(
-            "INSERT INTO auth_queue_clears (aci, cutoff) VALUES (?1, ?2)
-             ON CONFLICT (aci) DO UPDATE SET cutoff = max(cutoff, excluded.cutoff)",
-        )
-        .and_then(|mut statement| {
-            statement.execute(params![clear.aci.0.as_bytes(), integer(clear.cutoff.as_millis())])
         })
         .map(drop)
         .map_err(sql)

@@ -11,7 +11,7 @@ use quick_cache::sync::Cache;
 
 use super::SqliteAccounts;
 
-/// Rosters kept: about 100 bytes each for an account with one device, so 10 MB for everybody who was
+/// Rosters kept: about 150 bytes each for an account with one device, so 10 MB for everybody who was
 /// written to lately. Others are read from the file.
 const ROSTERS_MAX: usize = 65_536;
 
@@ -83,7 +83,12 @@ fn roster_of(account: &Account) -> Roster {
         registration_id: device.registration_id,
         pni_registration_id: device.pni_registration_id,
     };
-    Roster { aci: account.aci, pni: account.pni(), devices: account.devices.iter().map(device).collect() }
+    Roster {
+        aci: account.aci,
+        pni: account.pni(),
+        unidentified_access: account.unidentified_access.clone(),
+        devices: account.devices.iter().map(device).collect(),
+    }
 }
 
 impl fmt::Debug for Rosters {

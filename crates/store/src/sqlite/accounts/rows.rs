@@ -2,13 +2,13 @@
 
 use auth::{
     Account, Device,
-    account::{AccountVersion, NumberIdentity, UnidentifiedAccess},
+    account::{AccountVersion, NumberIdentity},
     capabilities::Capabilities,
     device::{Agent, Credential, DeviceName, PushService, PushToken},
     secrets::SaltedHash,
 };
 use protocol::{
-    AccessKey, Aci, DeviceId, PhoneNumber, Pni, RegistrationId, ServiceId,
+    AccessKey, Aci, DeviceId, PhoneNumber, Pni, RegistrationId, ServiceId, UnidentifiedAccess,
     ambient::{StorageError, Timestamp},
     keys::EcPublicKey,
 };

@@ -1,0 +1,207 @@
+//! Changes of the queue, each inside one transaction: what is appended and deleted, cleared, expired.
+//!
+//! A shared end counts the envelopes that end in it. Whatever removes envelopes lets go of their ends in the
+//! same transaction, and the last one takes its end along.
+
+use std::collections::HashMap;
+
+use messages::{Batch, Position, Volume};
+use protocol::{Aci, DeviceAddress, DeviceId, ambient::StorageError};
+use rusqlite::{Connection, OptionalExtension, params};
+use vault::Vault;
+
+use super::rows::{self, body_place, envelope_name, envelope_place, row_id};
+use crate::sqlite::sql;
+
+/// Envelopes of an account that are cleared at once.
+const CLEARED_AT_ONCE: i64 = 1024;
+
+/// How many envelopes let go of each shared end.
+type Released = HashMap<i64, i64>;
+
+/// A [`Batch`], ready to be written.
+pub(super) struct SealedBatch {
+    bodies: Vec<SealedBody>,
+    appends: Vec<SealedAppend>,
+    deletes: Vec<(DeviceAddress, Position)>,
+}
+
+struct SealedAppend {
+    device: DeviceAddress,
+    position: i64,
+    sealed: Vec<u8>,
+    shared: Option<i64>,
+    size: i64,
+}
+
+struct SealedBody {
+    id: i64,
+    refs: i64,
+    sealed: Vec<u8>,
+}
+
+impl SealedBatch {
+    /// Seals every envelope, and every shared end once.
+    pub(super) fn seal(batch: Batch, vault: &Vault) -> Self {
+        let mut bodies = HashMap::new();
+        let appends = batch.appends.into_iter().map(|append| {
+            let name = envelope_name(append.device, append.position);
+            let envelope = append.envelope;
+            if let Some(shared) = &envelope.shared {
+                let id = row_id(shared.id);
+                let seal = || SealedBody {
+                    id,
+                    refs: 0,
+                    sealed: vault.seal(body_place(&id.to_be_bytes()), &shared.bytes),
+                };
+                bodies.entry(id).or_insert_with(seal).refs += 1;
+            }
+            SealedAppend {
+                device: append.device,
+                position: row_id(append.position),
+                sealed: vault.seal(envelope_place(&name), &envelope.head),
+                size: i64::try_from(envelope.len()).unwrap_or(i64::MAX),
+                shared: envelope.shared.as_ref().map(|shared| row_id(shared.id)),
+            }
+        });
+        let appends = appends.collect();
+        Self { bodies: bodies.into_values().collect(), appends, deletes: batch.deletes }
+    }
+
+    pub(super) fn apply(&self, connection: &Connection) -> Result<(), StorageError> {
+        self.add_bodies(connection).and_then(|()| self.append(connection)).map_err(sql)?;
+        let released = self.delete(connection).map_err(sql)?;
+        release(connection, released).map_err(sql)
+    }
+
+    /// An end may be there already, when its envelopes come in several batches.
+    fn add_bodies(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.bodies.is_empty() {
+            return Ok(());
+        }
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO messages_shared (id, refs, body) VALUES (?1, ?2, ?3)
+             ON CONFLICT (id) DO UPDATE SET refs = refs + excluded.refs",
+        )?;
+        self.bodies
+            .iter()
+            .try_for_each(|body| insert.execute(params![body.id, body.refs, body.sealed]).map(drop))
+    }
+
+    fn append(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.appends.is_empty() {
+            return Ok(());
+        }
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO messages_queue (position, aci, device, envelope, shared, size)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
+        for SealedAppend { device, position, sealed, shared, size } in &self.appends {
+            let DeviceAddress { aci: Aci(aci), device_id } = device;
+            insert.execute(params![position, aci.as_bytes(), device_id.get(), sealed, shared, size])?;
+        }
+        Ok(())
+    }
+
+    fn delete(&self, connection: &Connection) -> rusqlite::Result<Released> {
+        let mut released = Released::new();
+        if self.deletes.is_empty() {
+            return Ok(released);
+        }
+        let mut delete = connection.prepare_cached(
+            "DELETE FROM messages_queue WHERE position = ?1 AND aci = ?2 AND device = ?3 RETURNING shared",
+        )?;
+        for (DeviceAddress { aci: Aci(aci), device_id }, position) in &self.deletes {
+            let shared = delete
+                .query_row(params![row_id(*position), aci.as_bytes(), device_id.get()], |row| row.get(0))
+                .optional()?;
+            if let Some(Some(id)) = shared {
+                *released.entry(id).or_default() += 1;
+            }
+        }
+        Ok(released)
+    }
+}
+
+/// Clears some of what an account, or one device of it, has up to that position; says whether there may be
+/// more.
+pub(super) fn clear(
+    connection: &Connection,
+    Aci(aci): Aci,
+    device: Option<DeviceId>,
+    up_to: Position,
+) -> Result<bool, StorageError> {
+    let mut select = connection
+        .prepare_cached(
+            "SELECT position FROM messages_queue
+             WHERE aci = ?1 AND device = coalesce(?2, device) AND position <= ?3 LIMIT ?4",
+        )
+        .map_err(sql)?;
+    let device = device.map(DeviceId::get);
+    let positions: Vec<i64> = select
+        .query_map(params![aci.as_bytes(), device, row_id(up_to), CLEARED_AT_ONCE], |row| row.get(0))
+        .and_then(Iterator::collect)
+        .map_err(sql)?;
+    let mut released = Released::new();
+    let mut delete = connection
+        .prepare_cached("DELETE FROM messages_queue WHERE position = ?1 RETURNING shared")
+        .map_err(sql)?;
+    for position in &positions {
+        let shared: Option<Option<i64>> =
+            delete.query_row([position], |row| row.get(0)).optional().map_err(sql)?;
+        if let Some(Some(id)) = shared {
+            *released.entry(id).or_default() += 1;
+        }
+    }
+    release(connection, released).map_err(sql)?;
+    Ok(!positions.is_empty())
+}
+
+/// Forgets up to `limit` of the oldest envelopes up to that position.
+pub(super) fn expire(connection: &Connection, up_to: Position, limit: usize) -> Result<Volume, StorageError> {
+    expire_rows(connection, row_id(up_to), i64::try_from(limit.max(1)).unwrap_or(i64::MAX)).map_err(sql)
+}
+
+fn expire_rows(connection: &Connection, up_to: i64, limit: i64) -> rusqlite::Result<Volume> {
+    // The last of the batch; all of them when there are fewer.
+    let last: Option<i64> = connection
+        .prepare_cached(
+            "SELECT position FROM messages_queue WHERE position <= ?1 ORDER BY position LIMIT 1 OFFSET ?2",
+        )?
+        .query_row([up_to, limit - 1], |row| row.get(0))
+        .optional()?;
+    let end = last.unwrap_or(up_to);
+    let volume = connection
+        .prepare_cached("SELECT count(*), coalesce(sum(size), 0) FROM messages_queue WHERE position <= ?1")?
+        .query_row([end], rows::volume)?;
+    if volume.envelopes == 0 {
+        return Ok(volume);
+    }
+    let released: Released = connection
+        .prepare_cached(
+            "SELECT shared, count(*) FROM messages_queue
+             WHERE position <= ?1 AND shared IS NOT NULL GROUP BY shared",
+        )?
+        .query_map([end], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    connection.prepare_cached("DELETE FROM messages_queue WHERE position <= ?1")?.execute([end])?;
+    release(connection, released)?;
+    Ok(volume)
+}
+
+/// Lets go of shared ends, and forgets those that nothing ends in any more.
+fn release(connection: &Connection, released: Released) -> rusqlite::Result<()> {
+    if released.is_empty() {
+        return Ok(());
+    }
+    let mut update = connection
+        .prepare_cached("UPDATE messages_shared SET refs = refs - ?2 WHERE id = ?1 RETURNING refs")?;
+    let mut delete = connection.prepare_cached("DELETE FROM messages_shared WHERE id = ?1")?;
+    for (id, count) in released {
+        let left: Option<i64> = update.query_row([id, count], |row| row.get(0)).optional()?;
+        if left.is_some_and(|left| left <= 0) {
+            delete.execute([id])?;
+        }
+    }
+    Ok(())
+}
