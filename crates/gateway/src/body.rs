@@ -29,6 +29,26 @@ where
     }
 }
 
+/// Like [`JsonBody`], but the body may be missing, or `null`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OptionalJsonBody<T>(pub(crate) Option<T>);
+
+impl<S, T> FromRequest<S> for OptionalJsonBody<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let bytes = Bytes::from_request(request, state).await.map_err(IntoResponse::into_response)?;
+        if bytes.is_empty() {
+            return Ok(Self(None));
+        }
+        parse(&bytes).map(Self).map_err(IntoResponse::into_response)
+    }
+}
+
 /// Reads a JSON text.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     if bytes.is_empty() {

@@ -15,15 +15,18 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 
-/// A TCP connection and its place.
+use crate::metrics::Open;
+
+/// A TCP connection, its place, and its being counted as open.
 pub(crate) struct Counted {
     stream: TcpStream,
     _place: OwnedSemaphorePermit,
+    _open: Open,
 }
 
 impl Counted {
-    pub(crate) fn new(stream: TcpStream, place: OwnedSemaphorePermit) -> Self {
-        Self { stream, _place: place }
+    pub(crate) fn new(stream: TcpStream, place: OwnedSemaphorePermit, open: Open) -> Self {
+        Self { stream, _place: place, _open: open }
     }
 }
 

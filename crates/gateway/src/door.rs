@@ -1,13 +1,17 @@
 //! The way every request takes, whatever carried it.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{Router, body::Body, response::IntoResponse};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, uri::PathAndQuery};
+use tokio::time::{error::Elapsed, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-use crate::{caller::Origin, limits::GatewayConfig, reply::Refusal, services::Services, signal, socket};
+use crate::{
+    caller::Origin, limits::GatewayConfig, long_poll, metrics::GatewayMetrics, reply::Refusal,
+    services::Services, signal, socket,
+};
 
 /// The server's time on every answer, in milliseconds since the epoch. Clients take an answer without it
 /// for one that something in between has made up.
@@ -22,17 +26,19 @@ struct Inner {
     router: Router,
     services: Services,
     config: GatewayConfig,
+    metrics: GatewayMetrics,
     tasks: TaskTracker,
     stopping: CancellationToken,
 }
 
 impl Door {
-    /// A door to those services.
-    pub fn new(services: Services, config: GatewayConfig) -> Self {
+    /// A door to those services, which counts what is open there.
+    pub fn new(services: Services, config: GatewayConfig, metrics: GatewayMetrics) -> Self {
         Self(Arc::new(Inner {
             router: signal::router(services.clone()),
             services,
             config,
+            metrics,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }))
@@ -44,6 +50,10 @@ impl Door {
 
     pub(crate) fn config(&self) -> &GatewayConfig {
         &self.0.config
+    }
+
+    pub(crate) fn metrics(&self) -> &GatewayMetrics {
+        &self.0.metrics
     }
 
     /// Everything that must end before the process does: connections, sockets, requests under way.
@@ -95,11 +105,26 @@ impl Door {
     }
 
     async fn route(&self, request: Request<Body>, too_late: StatusCode) -> Response<Body> {
-        let answer = self.0.router.clone().oneshot(request);
-        match tokio::time::timeout(self.0.config.request_timeout, answer).await {
-            Ok(Ok(response)) => response,
-            Err(_) => Refusal::bare(too_late).into_response(),
+        let router = self.0.router.clone();
+        if long_poll::is_one(request.method(), request.uri().path()) {
+            let limit = self.0.config.request_timeout + long_poll::PATIENCE_MAX;
+            return tokio::select! {
+                answer = timeout(limit, router.oneshot(request)) => in_time(answer, too_late),
+                // Nobody waits for those who wait.
+                () = self.0.stopping.cancelled() => long_poll::NOTHING_YET.into_response(),
+            };
         }
+        in_time(timeout(self.0.config.request_timeout, router.oneshot(request)).await, too_late)
+    }
+}
+
+fn in_time(
+    answer: Result<Result<Response<Body>, Infallible>, Elapsed>,
+    too_late: StatusCode,
+) -> Response<Body> {
+    match answer {
+        Ok(Ok(response)) => response,
+        Err(_) => Refusal::bare(too_late).into_response(),
     }
 }
 

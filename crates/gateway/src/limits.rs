@@ -9,16 +9,12 @@ pub const SOCKET_REQUESTS_MAX: usize = 128;
 /// Largest frame a client may send; longer ones close the socket with 1009. Signal's server's own default.
 pub const SOCKET_FRAME_MAX: usize = 512 * 1024;
 
-/// What a websocket reads at once. The buffer stays with the connection, so it decides what an idle one
-/// costs; a longer frame takes more reads.
-pub const SOCKET_READ_BUFFER: usize = 4 * 1024;
+/// What is read of a websocket at once, into memory that all sockets of a thread share.
+pub const SOCKET_READ: usize = 32 * 1024;
 
-/// Frames are gathered up to about this many bytes before they are written.
-pub const SOCKET_WRITE_BUFFER: usize = 16 * 1024;
-
-/// A socket whose unsent bytes exceed this is broken off. A page of envelopes with its framing, and one of
-/// the largest responses, fit with room to spare.
-pub const SOCKET_WRITE_BUFFER_MAX: usize = 8 * 1024 * 1024;
+/// Deliveries are gathered up to about this many bytes before they are written: a few of the largest TLS
+/// records. The last of them may be a page of the queue.
+pub const SOCKET_GATHER: usize = 64 * 1024;
 
 /// Events of one socket handled before what they caused is written.
 pub const SOCKET_BURST: usize = 64;
@@ -60,6 +56,8 @@ pub struct GatewayConfig {
     pub socket_drain_timeout: Duration,
     /// How long a close frame may take to be answered.
     pub socket_close_timeout: Duration,
+    /// How long a primary device has not been seen when its linked devices are told to remind their owner.
+    pub primary_idle: Duration,
 }
 
 impl Default for GatewayConfig {
@@ -73,6 +71,7 @@ impl Default for GatewayConfig {
             socket_write_timeout: Duration::from_secs(30),
             socket_drain_timeout: Duration::from_secs(5),
             socket_close_timeout: Duration::from_secs(1),
+            primary_idle: Duration::from_hours(30 * 24),
         }
     }
 }

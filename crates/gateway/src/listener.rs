@@ -12,14 +12,14 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
     caller::{Carrier, Origin},
     counted::Counted,
     door::Door,
     limits::{HEAD_MAX, HEADERS_MAX, STREAMS_MAX},
-    tls::H2,
+    metrics::Open,
+    tls::{H2, TlsStream},
     unread::Unread,
 };
 
@@ -62,7 +62,6 @@ impl Listener {
 
     /// Accepts connections until the door is closed. What has been accepted goes on by itself.
     pub async fn run(self, tls: Arc<ServerConfig>, door: Door) {
-        let acceptor = TlsAcceptor::from(tls);
         let room = Arc::new(Semaphore::new(door.config().connections_max.min(Semaphore::MAX_PERMITS)));
         loop {
             let accepted = tokio::select! {
@@ -78,17 +77,20 @@ impl Listener {
                 }
             };
             // Dropping the stream closes it: full is an answer, not a queue.
-            let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
+            let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+                door.metrics().connections_refused.inc();
+                continue;
+            };
             // Frames are written whole; waiting to fill a packet only adds latency.
             let _ = stream.set_nodelay(true);
-            let stream = Counted::new(stream, place);
-            door.tasks().spawn(serve(stream, peer, acceptor.clone(), door.clone()));
+            let stream = Counted::new(stream, place, Open::new(&door.metrics().connections));
+            door.tasks().spawn(serve(stream, peer, Arc::clone(&tls), door.clone()));
         }
     }
 }
 
-async fn serve(stream: Counted, peer: SocketAddr, acceptor: TlsAcceptor, door: Door) {
-    let handshake = tokio::time::timeout(door.config().handshake_timeout, acceptor.accept(stream));
+async fn serve(stream: Counted, peer: SocketAddr, tls: Arc<ServerConfig>, door: Door) {
+    let handshake = tokio::time::timeout(door.config().handshake_timeout, TlsStream::accept(stream, tls));
     let stream = match handshake.await {
         Ok(Ok(stream)) => stream,
         // Scanners and lost phones: nothing to look into.
@@ -96,9 +98,13 @@ async fn serve(stream: Counted, peer: SocketAddr, acceptor: TlsAcceptor, door: D
         Err(_) => return tracing::debug!("a TLS handshake took too long"),
     };
     let origin = Origin { peer: peer.ip(), carrier: Carrier::Https };
-    let h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
-    let outcome =
-        if h2 { serve_http2(stream, origin, &door).await } else { serve_http1(stream, origin, &door).await };
+    let h2 = stream.alpn_protocol() == Some(H2);
+    // Apart, so that a connection does not hold room for both, nor for its handshake.
+    let outcome = if h2 {
+        Box::pin(serve_http2(stream, origin, &door)).await
+    } else {
+        Box::pin(serve_http1(stream, origin, &door)).await
+    };
     if let Err(error) = outcome {
         tracing::debug!(%error, "a connection ended early");
     }

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use auth::{
-    AccountService, registration::RegistrationService, remote_config::RemoteConfig,
+    AccountService,
+    challenge::ChallengeService,
+    linking::{LinkingService, provisioning::ProvisioningRelay},
+    registration::RegistrationService,
+    remote_config::RemoteConfig,
+    sender_certificate::SenderCertificates,
     verification::VerificationService,
 };
 use axum::extract::FromRef;
 use keys::KeyService;
 use limits::RateLimits;
-use messages::MessageService;
+use messages::{MessageService, ReportService};
 use protocol::ambient::Clock;
 
 /// Every service behind the door. A handler takes out the one it needs with `State<…>`.
@@ -24,12 +29,22 @@ pub struct Parts {
     pub verification: Arc<VerificationService>,
     /// Registering an account.
     pub registration: Arc<RegistrationService>,
+    /// Linking devices.
+    pub linking: Arc<LinkingService>,
+    /// The server's word on who a sender is.
+    pub sender_certificates: Arc<SenderCertificates>,
+    /// Making senders show that they are people.
+    pub challenges: Arc<ChallengeService>,
+    /// Reaching devices that are being set up.
+    pub provisioning: Arc<ProvisioningRelay>,
     /// What clients are told to switch on or off.
     pub remote_config: Arc<RemoteConfig>,
     /// Pre-keys.
     pub keys: KeyService,
     /// Messages.
     pub messages: MessageService,
+    /// Reports of spam.
+    pub reports: ReportService,
     /// Rate limits that belong to no service: those by network address.
     pub limits: Arc<RateLimits>,
     /// The time.
@@ -67,9 +82,14 @@ part! {
     accounts: AccountService,
     verification: Arc<VerificationService>,
     registration: Arc<RegistrationService>,
+    linking: Arc<LinkingService>,
+    sender_certificates: Arc<SenderCertificates>,
+    challenges: Arc<ChallengeService>,
+    provisioning: Arc<ProvisioningRelay>,
     remote_config: Arc<RemoteConfig>,
     keys: KeyService,
     messages: MessageService,
+    reports: ReportService,
     limits: Arc<RateLimits>,
     clock: Arc<dyn Clock>,
 }

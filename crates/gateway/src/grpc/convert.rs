@@ -1,7 +1,9 @@
 //! Between gRPC's messages and the types of the services.
 
 use bytes::Bytes;
-use protocol::{Aci, IdentityKind, Pni, ServiceId};
+use protocol::{
+    AccessKey, Aci, IdentityKind, Pni, ServiceId, UnidentifiedCredential, group_send::GroupSendToken,
+};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -26,6 +28,18 @@ pub(crate) fn service_id(identifier: Option<ServiceIdentifier>) -> Result<Servic
     let uuid = Uuid::from_slice(&identifier.uuid)
         .map_err(|_| error::constraint_violated("service_identifier.uuid", "must be 16 bytes"))?;
     Ok(ServiceId::new(identity_kind(identifier.identity_type)?, uuid))
+}
+
+/// The access key a request shows.
+pub(crate) fn access_key(bytes: &[u8]) -> Result<UnidentifiedCredential, Status> {
+    AccessKey::try_from(bytes)
+        .map(UnidentifiedCredential::AccessKey)
+        .map_err(|_| error::constraint_violated("unidentified_access_key", "must be 16 bytes"))
+}
+
+/// The group send token a request shows; `None` if it is none.
+pub(crate) fn group_send_token(bytes: &[u8]) -> Option<UnidentifiedCredential> {
+    GroupSendToken::try_from(bytes).map(UnidentifiedCredential::GroupSendToken).ok()
 }
 
 /// A service id as a response names it.

@@ -18,8 +18,17 @@ pub(crate) mod chat {
     pub(crate) mod account {
         tonic::include_proto!("org.signal.chat.account");
     }
+    pub(crate) mod challenge {
+        tonic::include_proto!("org.signal.chat.challenge");
+    }
     pub(crate) mod common {
         tonic::include_proto!("org.signal.chat.common");
+    }
+    pub(crate) mod credentials {
+        tonic::include_proto!("org.signal.chat.credentials");
+    }
+    pub(crate) mod device {
+        tonic::include_proto!("org.signal.chat.device");
     }
     pub(crate) mod errors {
         tonic::include_proto!("org.signal.chat.errors");
@@ -37,13 +46,19 @@ use tonic::Status;
 
 use crate::{
     limits::GRPC_MESSAGE_MAX,
-    signal::{accounts::grpc as accounts, keys::grpc as keys, messages::grpc as messages},
+    signal::{
+        accounts::grpc as accounts, certificates::grpc as certificates, challenge::grpc as challenge,
+        devices::grpc as devices, keys::grpc as keys, messages::grpc as messages,
+    },
 };
 
 use chat::{
     account::{accounts_anonymous_server::AccountsAnonymousServer, accounts_server::AccountsServer},
+    challenge::challenge_server::ChallengeServer,
+    credentials::credentials_server::CredentialsServer,
+    device::devices_server::DevicesServer,
     keys::{keys_anonymous_server::KeysAnonymousServer, keys_server::KeysServer},
-    messages::messages_server::MessagesServer,
+    messages::{messages_anonymous_server::MessagesAnonymousServer, messages_server::MessagesServer},
 };
 use routes::GrpcRoutes;
 
@@ -57,12 +72,22 @@ pub(crate) fn routes() -> GrpcRoutes {
         .anonymous(move |s| {
             AccountsAnonymousServer::new(accounts::AccountsAnonymous::new(s)).max_decoding_message_size(max)
         })
+        .authenticated(move |s| {
+            ChallengeServer::new(challenge::Challenge::new(s)).max_decoding_message_size(max)
+        })
+        .authenticated(move |s| {
+            CredentialsServer::new(certificates::Credentials::new(s)).max_decoding_message_size(max)
+        })
+        .authenticated(move |s| DevicesServer::new(devices::Devices::new(s)).max_decoding_message_size(max))
         .authenticated(move |s| KeysServer::new(keys::Keys::new(s)).max_decoding_message_size(max))
         .anonymous(move |s| {
             KeysAnonymousServer::new(keys::KeysAnonymous::new(s)).max_decoding_message_size(max)
         })
         .authenticated(move |s| {
             MessagesServer::new(messages::Messages::new(s)).max_decoding_message_size(max)
+        })
+        .anonymous(move |s| {
+            MessagesAnonymousServer::new(messages::MessagesAnonymous::new(s)).max_decoding_message_size(max)
         })
 }
 

@@ -5,11 +5,16 @@
 
 pub(crate) mod accounts;
 mod agent;
+pub(crate) mod certificates;
+pub(crate) mod challenge;
 mod config;
+pub(crate) mod devices;
 mod keepalive;
 pub(crate) mod keys;
 pub(crate) mod messages;
+mod newcomer;
 mod registration;
+mod unidentified;
 mod verification;
 
 use axum::{Router, response::IntoResponse};
@@ -38,7 +43,10 @@ pub(crate) fn router(services: Services) -> Router {
 fn routes() -> Routes {
     Routes::default()
         .merge(accounts::routes())
+        .merge(certificates::routes())
+        .merge(challenge::routes())
         .merge(config::routes())
+        .merge(devices::routes())
         .merge(keepalive::routes())
         .merge(keys::routes())
         .merge(messages::routes())

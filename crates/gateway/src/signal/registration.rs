@@ -2,24 +2,17 @@
 
 use std::sync::Arc;
 
-use auth::{
-    credentials::BasicCredentials,
-    registration::{RegisterError, Registered, RegistrationRequest, RegistrationService},
-};
+use auth::registration::{RegisterError, Registered, RegistrationRequest, RegistrationService};
 use axum::{
     Json,
-    extract::{FromRequestParts, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, header::AUTHORIZATION, request::Parts};
+use http::StatusCode;
 use serde::Serialize;
 
-use super::{accounts::identity::AccountIdentityBody, agent::SignalAgent};
-use crate::{
-    body::JsonBody,
-    reply::Refusal,
-    routes::{Access, Caller, Routes},
-};
+use super::{accounts::identity::AccountIdentityBody, agent::SignalAgent, newcomer::Newcomer};
+use crate::{body::JsonBody, reply::Refusal, routes::Routes};
 
 /// Signal's status for clients that are too old.
 const CLIENT_TOO_OLD: StatusCode = match StatusCode::from_u16(499) {
@@ -33,23 +26,6 @@ const NO_CREDENTIALS: Svr2Credentials = Svr2Credentials { username: "none", pass
 
 pub(super) fn routes() -> Routes {
     Routes::default().post("/v1/registration", register)
-}
-
-/// Somebody with a phone number and the password that their device is going to have.
-struct Newcomer(BasicCredentials);
-
-impl Caller for Newcomer {
-    const ACCESS: Access = Access::Newcomer;
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Newcomer {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let value = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let credentials = value.and_then(|value| BasicCredentials::from_header(value).ok());
-        credentials.map(Self).ok_or(Refusal::bare(StatusCode::UNAUTHORIZED))
-    }
 }
 
 #[derive(Serialize)]

@@ -3,22 +3,36 @@
 //! It does what two state machines tell it: the websocket, and [`DeliverySession`], which knows what the
 //! device is to be sent. Whatever a burst of events causes is written at once.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
-use futures_util::{FutureExt, SinkExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use http::{HeaderMap, StatusCode};
-use messages::{CloseReason, DeliverySession, Outbound, Subscription, session::Settled};
-use protocol::frame::{self, Frame, RequestFrame};
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at};
-use tokio_tungstenite::tungstenite;
+use messages::{DeliverySession, Outbound, Subscription, Watch, session::Settled};
+use protocol::{
+    frame::{Frame, RequestFrame, ServerRequest},
+    websocket::Message,
+};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::{Admission, DeliveryWish, frames};
+use super::{
+    Admission, DeliveryWish,
+    ending::{Ending, GOING_AWAY, IDLE, MALFORMED, READ_FAILED, REVOKED, Stop},
+    frames,
+    idle::Idle,
+    websocket::{Unreadable, WebSocket},
+};
 use crate::{
     caller::Origin,
     door::Door,
-    limits::{SOCKET_BURST, SOCKET_REQUESTS_MAX},
+    limits::{SOCKET_BURST, SOCKET_GATHER, SOCKET_REQUESTS_MAX},
+    metrics,
 };
 
 /// What a socket needs from its upgrade on.
@@ -29,41 +43,16 @@ pub(super) struct Chat {
     device: Option<(DeliveryWish, Admission)>,
 }
 
-/// How a socket ends: a close code and its reason (RFC 6455 §7.4; from 4000 on, Signal's).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Ending(u16, &'static str);
-
-const IDLE: Ending = Ending(1000, "Timeout");
-const GOING_AWAY: Ending = Ending(1001, "Server is stopping");
-const MALFORMED: Ending = Ending(1007, "Badly formatted");
-const TOO_LARGE: Ending = Ending(1009, "Frame too large");
-const READ_FAILED: Ending = Ending(1011, "Failed to retrieve messages");
-const REVOKED: Ending = Ending(4401, "Reauthentication required");
-const CONNECTED_ELSEWHERE: Ending = Ending(4409, "Connected elsewhere");
-
 /// How long a socket whose credentials are gone stays open, doing nothing. The request that ended them, such
 /// as the deletion of the account, is answered meanwhile; clients take a connection that breaks first for a
 /// failure.
 const REVOKED_LINGER: Duration = Duration::from_millis(100);
 
-impl From<CloseReason> for Ending {
-    fn from(reason: CloseReason) -> Self {
-        match reason {
-            CloseReason::ConnectedElsewhere => CONNECTED_ELSEWHERE,
-            CloseReason::CredentialsRevoked => REVOKED,
-            CloseReason::ShuttingDown => GOING_AWAY,
-        }
-    }
-}
-
-/// Why the loop stops: with a word to the client, or because nobody is there any more.
-enum Stop {
-    Close(Ending),
-    Gone,
-}
+/// Every so many bursts a socket that is never silent looks whether it is to stop.
+const SILENCE_EVERY: u8 = 16;
 
 enum Event {
-    Received(Option<Result<Message, axum::Error>>),
+    Received(Result<Message, Unreadable>),
     Answered(Option<Frame>),
     QueueChanged,
     Idle,
@@ -73,13 +62,14 @@ enum Event {
 /// An open socket.
 struct Open {
     socket: WebSocket,
-    chat: Chat,
+    chat: Box<Chat>,
     delivery: Option<Delivery>,
+    /// In place of a delivery, for a device that wants none.
+    watch: Option<Watch>,
     in_flight: FuturesUnordered<BoxFuture<'static, Option<Frame>>>,
-    outbox: Vec<Message>,
-    last_heard: Instant,
-    idle: Pin<Box<Sleep>>,
+    idle: Idle,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    bursts: u8,
 }
 
 /// The device's queue and what it has been sent of it.
@@ -102,39 +92,50 @@ impl Chat {
     }
 
     /// Runs the socket to its end.
-    pub(super) async fn run(mut self, socket: WebSocket) {
-        let device = self.device.take();
-        let delivery = device.as_ref().map(|(wish, _)| Delivery::begin(&self.door, *wish));
-        let admitted = match device {
-            Some((_, admission)) => admission.is_still_good(&self.door).await,
-            None => true,
+    pub(super) async fn run(self: Box<Self>, socket: WebSocket) {
+        let _open = metrics::Open::new(&self.door.metrics().sockets);
+        // Apart from this future, which would otherwise have room for it twice.
+        let mut open = Box::new(Open::new(socket, self));
+        let stop = match Box::pin(open.admit()).await {
+            Ok(()) => open.serve().await,
+            Err(stop) => stop,
         };
-        let mut open = Open::new(socket, self, delivery);
-        let stop = if admitted { open.serve().await } else { Stop::Close(REVOKED) };
-        open.finish(stop).await;
+        Box::pin(open.finish(stop)).await;
     }
 }
 
 impl Open {
-    fn new(socket: WebSocket, chat: Chat, delivery: Option<Delivery>) -> Self {
-        let now = Instant::now();
+    fn new(socket: WebSocket, chat: Box<Chat>) -> Self {
         Self {
-            idle: Box::pin(sleep_until(now + chat.door.config().socket_idle_timeout)),
+            idle: Idle::new(chat.door.config().socket_idle_timeout),
             stopping: Box::pin(chat.door.stopping().clone().cancelled_owned()),
             socket,
             chat,
-            delivery,
+            delivery: None,
+            watch: None,
             in_flight: FuturesUnordered::new(),
-            outbox: Vec::new(),
-            last_heard: now,
+            bursts: 0,
         }
+    }
+
+    /// Takes up the device's queue, and makes sure that its credentials have not been revoked meanwhile.
+    async fn admit(&mut self) -> Result<(), Stop> {
+        let Some((wish, admission)) = self.chat.device.take() else { return Ok(()) };
+        let queue = self.chat.door.services().parts().messages.queue();
+        if wish.messages {
+            self.delivery = Some(Delivery::begin(&self.chat.door, wish));
+        } else {
+            self.watch = Some(queue.watch(wish.device.address()));
+        }
+        if admission.is_still_good(&self.chat.door).await { Ok(()) } else { Err(Stop::Close(REVOKED)) }
     }
 
     async fn serve(&mut self) -> Stop {
         loop {
-            let event = self.next().await;
-            if let Err(stop) = self.handle_burst(event).await {
-                return stop;
+            for event in poll_fn(|context| self.poll_burst(context)).await {
+                if let Err(stop) = self.handle(event).await {
+                    return stop;
+                }
             }
             if let Err(stop) = self.write().await {
                 return stop;
@@ -142,62 +143,85 @@ impl Open {
         }
     }
 
-    /// Handles an event and whatever else is ready: a burst of events causes one write.
-    async fn handle_burst(&mut self, first: Event) -> Result<(), Stop> {
-        self.handle(first).await?;
-        for _ in 1..SOCKET_BURST {
-            // Polling once and letting go leaves nothing behind that the next real wait would miss: every
-            // source is polled afresh there.
-            match self.next().now_or_never() {
-                Some(event) => self.handle(event).await?,
-                None => break,
+    /// Waits until something has happened, and takes all that has: what a burst of events causes is written
+    /// at once.
+    fn poll_burst(&mut self, context: &mut Context<'_>) -> Poll<Vec<Event>> {
+        let mut burst = Vec::new();
+        while burst.len() < SOCKET_BURST
+            && let Poll::Ready(Some(answer)) = self.in_flight.poll_next_unpin(context)
+        {
+            burst.push(Event::Answered(answer));
+        }
+        self.poll_received(context, &mut burst);
+        let changed = match (&self.delivery, &self.watch) {
+            (Some(delivery), _) => delivery.subscription.poll_changed(context),
+            (None, Some(watch)) => watch.poll_changed(context),
+            (None, None) => Poll::Pending,
+        };
+        if changed.is_ready() {
+            burst.push(Event::QueueChanged);
+        }
+        // These matter when nothing else happens; but a socket that is never silent shall stop as well.
+        self.bursts = self.bursts.wrapping_add(1);
+        if burst.is_empty() || self.bursts.is_multiple_of(SILENCE_EVERY) {
+            if self.idle.poll(context).is_ready() {
+                burst.push(Event::Idle);
+            }
+            if self.stopping.as_mut().poll(context).is_ready() {
+                burst.push(Event::Stopping);
             }
         }
-        Ok(())
+        if burst.is_empty() { Poll::Pending } else { Poll::Ready(burst) }
     }
 
-    async fn next(&mut self) -> Event {
-        let changed = async {
-            match &self.delivery {
-                Some(delivery) => delivery.subscription.changed().await,
-                None => std::future::pending().await,
+    /// Takes what the client has sent, until there is nothing more or it is enough for one burst.
+    fn poll_received(&mut self, context: &mut Context<'_>, burst: &mut Vec<Event>) {
+        let mut bytes = 0;
+        while burst.len() < SOCKET_BURST
+            && bytes < SOCKET_GATHER
+            && let Poll::Ready(received) = self.socket.poll_next(context)
+        {
+            let ended = received.is_err();
+            if let Ok(Message::Binary(message)) = &received {
+                bytes += message.len();
             }
-        };
-        tokio::select! {
-            received = self.socket.next() => Event::Received(received),
-            Some(answer) = self.in_flight.next() => Event::Answered(answer),
-            () = changed => Event::QueueChanged,
-            () = self.idle.as_mut() => Event::Idle,
-            () = self.stopping.as_mut() => Event::Stopping,
+            burst.push(Event::Received(received));
+            if ended {
+                break;
+            }
         }
     }
 
     async fn handle(&mut self, event: Event) -> Result<(), Stop> {
         match event {
-            Event::Received(Some(Ok(message))) => self.receive(message).await,
-            Event::Received(Some(Err(error))) => Err(read_error(error)),
-            Event::Received(None) => Err(Stop::Gone),
+            Event::Received(Ok(message)) => self.receive(message).await,
+            Event::Received(Err(Unreadable::Violation(violation))) => Err(Stop::Close(violation.into())),
+            Event::Received(Err(Unreadable::Gone)) => Err(Stop::Gone),
             Event::Answered(answer) => {
-                self.outbox.extend(answer.map(|frame| Message::Binary(frame.encode())));
+                self.enclose(answer);
                 Ok(())
             }
             Event::QueueChanged => self.read_queue(true).await,
-            Event::Idle => self.check_idle(),
+            Event::Idle => Err(Stop::Close(IDLE)),
             Event::Stopping => Err(Stop::Close(GOING_AWAY)),
         }
     }
 
     async fn receive(&mut self, message: Message) -> Result<(), Stop> {
-        self.last_heard = Instant::now();
+        self.idle.heard();
         match message {
             Message::Binary(bytes) => match Frame::decode(bytes) {
                 Ok(Frame::Request(request)) => self.call(request),
                 Ok(Frame::Response(response)) => self.answered(response.id, response.status).await,
                 Err(_) => Err(Stop::Close(MALFORMED)),
             },
-            // Pings are answered by the websocket itself; text means nothing here.
-            Message::Ping(_) | Message::Pong(_) | Message::Text(_) => Ok(()),
-            Message::Close(_) => Err(Stop::Gone),
+            Message::Ping(payload) => {
+                self.socket.queue_pong(&payload);
+                Ok(())
+            }
+            // Text means nothing here.
+            Message::Pong | Message::Text(_) => Ok(()),
+            Message::Close(code) => Err(Stop::Closed(code)),
         }
     }
 
@@ -207,7 +231,7 @@ impl Open {
         let door = self.chat.door.clone();
         if self.in_flight.len() >= SOCKET_REQUESTS_MAX {
             let busy = |id| frames::bare_response(id, StatusCode::SERVICE_UNAVAILABLE, &door.timestamp());
-            self.outbox.extend(id.map(|id| Message::Binary(busy(id).encode())));
+            self.enclose(id.map(busy));
             return Ok(());
         }
         let origin = self.chat.origin;
@@ -233,7 +257,10 @@ impl Open {
     /// Sends what the queue holds, as far as the device's window allows.
     async fn read_queue(&mut self, changed: bool) -> Result<(), Stop> {
         loop {
-            let Some(delivery) = &mut self.delivery else { return Ok(()) };
+            let Some(delivery) = &mut self.delivery else {
+                let closed = self.watch.as_ref().and_then(Watch::closed);
+                return closed.map_or(Ok(()), |reason| Err(Stop::Close(reason.into())));
+            };
             if let Some(reason) = delivery.subscription.closed() {
                 return Err(Stop::Close(reason.into()));
             }
@@ -250,60 +277,58 @@ impl Open {
             for settled in settled {
                 delivery.settle(&self.chat.door, Some(settled)).await;
             }
-            self.enclose(outbound);
+            self.enclose_deliveries(outbound);
             self.announce_empty();
             if self.delivery.as_ref().is_none_or(|delivery| !delivery.more) {
                 return Ok(());
             }
-            // A page at a time: a long queue must not gather in memory.
-            self.write().await?;
+            // A long queue must not gather in memory.
+            if self.socket.queued() >= SOCKET_GATHER {
+                self.write().await?;
+            }
         }
     }
 
     fn announce_empty(&mut self) {
         let empty = self.delivery.as_mut().and_then(|delivery| delivery.session.queue_empty());
-        self.enclose(empty);
+        self.enclose_deliveries(empty);
     }
 
-    fn enclose(&mut self, outbound: impl IntoIterator<Item = Outbound>) {
+    fn enclose_deliveries(&mut self, outbound: impl IntoIterator<Item = Outbound>) {
         let now = self.chat.door.services().parts().clock.now();
-        self.outbox.extend(outbound.into_iter().map(|outbound| {
-            Message::Binary(match outbound {
+        for outbound in outbound {
+            match outbound {
                 Outbound::Message { request_id, envelope } => {
-                    frame::encode_delivery(request_id, &envelope, now)
+                    let shared = envelope.shared.as_ref().map_or(&[][..], |shared| &shared.bytes);
+                    let pieces = [&envelope.head[..], shared];
+                    self.enclose_request(ServerRequest::delivery(request_id, &pieces, now));
                 }
-                Outbound::QueueEmpty { request_id } => frame::encode_queue_empty(request_id, now),
-            })
-        }));
+                Outbound::QueueEmpty { request_id } => {
+                    self.enclose_request(ServerRequest::queue_empty(request_id, now));
+                }
+            }
+        }
     }
 
-    fn check_idle(&mut self) -> Result<(), Stop> {
-        let deadline = self.last_heard + self.chat.door.config().socket_idle_timeout;
-        if deadline <= Instant::now() {
-            return Err(Stop::Close(IDLE));
+    fn enclose_request(&mut self, request: ServerRequest<'_>) {
+        self.socket.queue(request.encoded_len(), |out| request.encode(out));
+    }
+
+    fn enclose(&mut self, answer: Option<Frame>) {
+        if let Some(frame) = answer {
+            self.socket.queue(frame.encoded_len(), |out| frame.encode_to(out));
         }
-        self.idle.as_mut().reset(deadline);
-        Ok(())
     }
 
     async fn write(&mut self) -> Result<(), Stop> {
         let limit = self.chat.door.config().socket_write_timeout;
-        let Self { socket, outbox, .. } = self;
-        let written = timeout(limit, async {
-            for message in outbox.drain(..) {
-                socket.feed(message).await?;
-            }
-            socket.flush().await
-        });
-        let outcome = written.await;
-        outbox.shrink_to(SOCKET_BURST);
-        match outcome {
+        match timeout(limit, self.socket.flush()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Stop::Gone),
         }
     }
 
-    async fn finish(mut self, stop: Stop) {
+    async fn finish(&mut self, stop: Stop) {
         // The queue is given up before anything is waited for: what was not acknowledged is for the next
         // connection, and whoever waits for an acknowledgement now waits for the disk instead.
         drop(self.delivery.take());
@@ -314,17 +339,21 @@ impl Open {
                 // A gRPC call beside this socket may have been what revoked them.
                 sleep(REVOKED_LINGER).await;
             }
-            Stop::Close(_) | Stop::Gone => self.abandon_in_flight(),
+            Stop::Close(_) | Stop::Closed(_) | Stop::Gone => self.abandon_in_flight(),
         }
-        if let Stop::Close(ending) = stop {
-            self.say_goodbye(ending).await;
-        }
+        let limit = self.chat.door.config().socket_close_timeout;
+        // Nobody is left who could be told of a failure.
+        let _ = match stop {
+            Stop::Close(Ending(code, reason)) => timeout(limit, self.socket.close(code, reason)).await,
+            Stop::Closed(code) => timeout(limit, self.socket.closed(code)).await,
+            Stop::Gone => return,
+        };
     }
 
     async fn answer_in_flight(&mut self) {
         let deadline = Instant::now() + self.chat.door.config().socket_drain_timeout;
         while let Ok(Some(answer)) = timeout_at(deadline, self.in_flight.next()).await {
-            self.outbox.extend(answer.map(|frame| Message::Binary(frame.encode())));
+            self.enclose(answer);
         }
         // A client that is gone already does not need the answers.
         let _ = self.write().await;
@@ -338,18 +367,6 @@ impl Open {
             self.chat.door.tasks().spawn(async move { while in_flight.next().await.is_some() {} });
         }
     }
-
-    async fn say_goodbye(&mut self, Ending(code, reason): Ending) {
-        let limit = self.chat.door.config().socket_close_timeout;
-        let close = Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }));
-        let goodbye = async {
-            if self.socket.send(close).await.is_ok() {
-                // Until the client has closed too, or has gone.
-                while let Some(Ok(_)) = self.socket.next().await {}
-            }
-        };
-        let _ = timeout(limit, goodbye).await;
-    }
 }
 
 impl Delivery {
@@ -361,20 +378,13 @@ impl Delivery {
 
     async fn settle(&self, door: &Door, settled: Option<Settled>) {
         let Some(settled) = settled else { return };
-        self.subscription.acknowledge(settled.position);
-        if let Some(receipt) = settled.receipt {
-            door.services().parts().messages.send_receipt(receipt, self.wish.device.device_id).await;
+        if let Some(position) = settled.position {
+            self.subscription.acknowledge(position);
         }
-    }
-}
-
-/// Only a frame that is too large deserves a word; everything else means that nobody is there, or that
-/// nobody there speaks the protocol.
-fn read_error(error: axum::Error) -> Stop {
-    let error = error.into_inner();
-    match error.downcast_ref::<tungstenite::Error>() {
-        Some(tungstenite::Error::Capacity(_)) => Stop::Close(TOO_LARGE),
-        Some(tungstenite::Error::Utf8(_)) => Stop::Close(MALFORMED),
-        _ => Stop::Gone,
+        if let Some(receipt) = settled.receipt {
+            let sending = door.services().parts().messages.send_receipt(receipt, self.wish.device.device_id);
+            // Apart: it would be the largest part of what every socket holds while it waits.
+            Box::pin(sending).await;
+        }
     }
 }

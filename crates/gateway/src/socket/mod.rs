@@ -1,27 +1,37 @@
 //! The chat websocket: REST in frames in one direction, deliveries in the other.
 //!
-//! [`upgrade`] turns a request into a socket, [`chat`] owns the open socket, [`frames`] translates between
-//! frames and HTTP.
+//! [`upgrade`] turns a request into a socket, with the [`handshake`] that the RFCs ask for; [`websocket`] is
+//! the socket as messages, [`chat`] owns the open one and [`ending`] says how it ends, [`frames`] translates between frames and HTTP,
+//! [`alerts`] says what a device is told on the way in.
+//! [`provisioning`] is another kind of socket, for devices that are being set up.
 
+mod alerts;
 mod chat;
+mod ending;
 mod frames;
+mod handshake;
+mod idle;
+mod provisioning;
+mod websocket;
 
 use auth::{Authenticated, credentials::BasicCredentials};
 use axum::{
     body::Body,
-    extract::{FromRequestParts, WebSocketUpgrade},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderName, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
 use protocol::PhoneNumber;
 
 use crate::{
     caller::{self, Carrier, Origin, Unidentified},
     door::Door,
-    limits::{SOCKET_FRAME_MAX, SOCKET_READ_BUFFER, SOCKET_WRITE_BUFFER, SOCKET_WRITE_BUFFER_MAX},
+    limits::SOCKET_FRAME_MAX,
 };
 
 use chat::Chat;
+use handshake::Handshake;
+use websocket::WebSocket;
 
 /// The headers of the upgrade that hold for every request in the socket, unless it brings its own.
 const INHERITED: [HeaderName; 4] = [
@@ -32,18 +42,25 @@ const INHERITED: [HeaderName; 4] = [
 ];
 
 const RECEIVE_STORIES: HeaderName = HeaderName::from_static("x-signal-receive-stories");
+const DISABLE_MESSAGES: HeaderName = HeaderName::from_static("x-signal-disable-messages");
 
 /// The kinds of websocket there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Requests, and deliveries if the caller is a device.
     Chat,
+    /// For a device that is being set up.
+    Provisioning,
 }
 
 impl Kind {
     /// The kind of socket that is opened at that path.
     pub(crate) fn of_path(path: &str) -> Option<Self> {
-        (path == "/v1/websocket").then_some(Self::Chat)
+        match path {
+            "/v1/websocket" => Some(Self::Chat),
+            "/v1/websocket/provisioning" => Some(Self::Provisioning),
+            _ => None,
+        }
     }
 }
 
@@ -51,18 +68,15 @@ impl Kind {
 ///
 /// Wrong credentials are 403 here and only here: clients take it to mean that their device is gone for
 /// good. So nothing else may be answered with it, least of all a store that is away.
-pub(crate) async fn upgrade(
-    door: &Door,
-    Kind::Chat: Kind,
-    request: Request<Body>,
-    origin: Origin,
-) -> Response {
-    let (mut parts, _) = request.into_parts();
-    let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => return rejection.into_response(),
+pub(crate) async fn upgrade(door: &Door, kind: Kind, mut request: Request<Body>, origin: Origin) -> Response {
+    let handshake = match Handshake::of(&mut request) {
+        Ok(handshake) => handshake,
+        Err(status) => return status.into_response(),
     };
-    let admission = Admission::begin(door, &parts.headers);
+    if kind == Kind::Provisioning {
+        return provisioning::upgrade(door, handshake, origin);
+    }
+    let admission = Admission::begin(door, request.headers());
     let identity = match admission.identify(door).await {
         Ok(identity) => identity,
         Err(Unidentified::Refused) => return StatusCode::FORBIDDEN.into_response(),
@@ -71,31 +85,38 @@ pub(crate) async fn upgrade(
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
     };
+    let alerts = alerts::of(door, identity).await;
     let origin = Origin { carrier: Carrier::Socket(identity), ..origin };
-    let inherited = inherited(&parts.headers, identity);
-    let wish = delivery_wish(identity, &parts.headers);
-    let chat = Chat::new(door.clone(), origin, inherited, wish.map(|wish| (wish, admission)));
-    let tasks = door.tasks().clone();
-    upgrade
-        .read_buffer_size(SOCKET_READ_BUFFER)
-        .write_buffer_size(SOCKET_WRITE_BUFFER)
-        .max_write_buffer_size(SOCKET_WRITE_BUFFER_MAX)
-        .max_message_size(SOCKET_FRAME_MAX)
-        .max_frame_size(SOCKET_FRAME_MAX)
-        .on_failed_upgrade(|error| tracing::debug!(%error, "an upgrade was not completed"))
-        .on_upgrade(move |socket| tasks.track_future(chat.run(socket)))
+    let inherited = inherited(request.headers(), identity);
+    let wish = delivery_wish(identity, request.headers());
+    let chat = Box::new(Chat::new(door.clone(), origin, inherited, wish.map(|wish| (wish, admission))));
+    let (response, upgrade) = handshake.grant();
+    door.tasks().spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => chat.run(WebSocket::new(TokioIo::new(upgraded), SOCKET_FRAME_MAX)).await,
+            Err(error) => tracing::debug!(%error, "an upgrade was not completed"),
+        }
+    });
+    (alerts, response).into_response()
 }
 
 /// How a device that connects wants its messages.
 #[derive(Clone, Copy, Debug)]
 struct DeliveryWish {
     device: Authenticated,
+    /// It is to get messages. A socket without them neither takes the place of the device's other socket nor
+    /// loses its own to it.
+    messages: bool,
     receive_stories: bool,
 }
 
 fn delivery_wish(identity: Option<Authenticated>, headers: &HeaderMap) -> Option<DeliveryWish> {
-    let receive_stories = headers.get(RECEIVE_STORIES).is_some_and(|value| value == "true");
-    identity.map(|device| DeliveryWish { device, receive_stories })
+    let says_true = |name| headers.get(name).is_some_and(|value| value == "true");
+    identity.map(|device| DeliveryWish {
+        device,
+        messages: !says_true(DISABLE_MESSAGES),
+        receive_stories: says_true(RECEIVE_STORIES),
+    })
 }
 
 /// The credentials of an upgrade, until its socket is where a revocation reaches it.
@@ -108,7 +129,7 @@ struct Admission {
 impl Admission {
     fn begin(door: &Door, headers: &HeaderMap) -> Self {
         let credentials =
-            headers.get(header::AUTHORIZATION).map(|value| (header::AUTHORIZATION, value.clone()));
+            headers.get(header::AUTHORIZATION).map(|value| (header::AUTHORIZATION, copied(value)));
         Self {
             credentials: credentials.into_iter().collect(),
             disconnections: door.services().parts().messages.queue().disconnections(),
@@ -145,6 +166,14 @@ fn inherited(headers: &HeaderMap, identity: Option<Authenticated>) -> HeaderMap 
     INHERITED
         .into_iter()
         .filter(|name| identity.is_none() || name != header::AUTHORIZATION)
-        .filter_map(|name| headers.get(&name).map(|value| (name, value.clone())))
+        .filter_map(|name| headers.get(&name).map(|value| (name, copied(value))))
         .collect()
+}
+
+/// A value by itself: as it comes it is a slice of all that was read of the connection before the upgrade,
+/// and keeps that in memory.
+fn copied(value: &HeaderValue) -> HeaderValue {
+    let mut copy = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+    copy.set_sensitive(value.is_sensitive());
+    copy
 }

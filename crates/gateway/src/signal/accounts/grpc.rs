@@ -183,7 +183,8 @@ fn bytes_32<'a>(field: &'static str, bytes: &'a [u8]) -> Result<&'a [u8; 32], St
     bytes.try_into().map_err(|_| error::constraint_violated(field, "must be 32 bytes"))
 }
 
-fn status(failure: AccountError) -> Status {
+/// What became of a call that failed.
+pub(in crate::signal) fn status(failure: AccountError) -> Status {
     match failure {
         AccountError::Gone => error::invalid_credentials(),
         AccountError::NoNumber => error::constraint_violated("account", "has no phone number"),

@@ -44,7 +44,7 @@ fn done(outcome: Result<(), AccountError>) -> Result<StatusCode, Refusal> {
     outcome.map(|()| StatusCode::NO_CONTENT).map_err(refuse)
 }
 
-fn refuse(error: AccountError) -> Refusal {
+pub(super) fn refuse(error: AccountError) -> Refusal {
     match error {
         AccountError::Gone => Refusal::bare(StatusCode::UNAUTHORIZED),
         AccountError::NoNumber => Refusal::new(StatusCode::BAD_REQUEST, "the account has no phone number"),

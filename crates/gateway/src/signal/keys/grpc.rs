@@ -6,7 +6,7 @@ use keys::{
     MAX_ONE_TIME_KEYS, Requester,
 };
 use protocol::{
-    AccessKey, DeviceId, IdentityKind,
+    DeviceId, IdentityKind, UnidentifiedCredential,
     keys::{EcPreKey, EcPublicKey, EcSignedPreKey, KemPublicKey, KemSignedPreKey, KeyId, Signature},
 };
 use tonic::{Request, Response, Status};
@@ -157,13 +157,19 @@ impl keys_anonymous_server::KeysAnonymous for KeysAnonymous {
         request: Request<GetPreKeysAnonymousRequest>,
     ) -> Result<Response<GetPreKeysAnonymousResponse>, Status> {
         let request = request.into_inner();
-        let requester = requester(request.authorization)?;
+        let credential = credential(request.authorization)?;
         let missing = || error::constraint_violated("request", "must be present");
         let (target, devices) = target(request.request.ok_or_else(missing)?)?;
-        if target.kind() == IdentityKind::Pni && !matches!(requester, Requester::GroupSendToken(_)) {
+        if target.kind() == IdentityKind::Pni
+            && !matches!(credential, Some(UnidentifiedCredential::GroupSendToken(_)))
+        {
             return Err(error::constraint_violated("target_identifier", "a PNI has no access key"));
         }
-        let outcome = match self.0.fetch(&requester, target, devices).await {
+        let fetched = match credential {
+            Some(credential) => self.0.fetch(&credential.into(), target, devices).await,
+            None => Err(KeyError::Unauthorized),
+        };
+        let outcome = match fetched {
             Ok(found) => AnonymousOutcome::PreKeys(bundles(found)),
             Err(KeyError::NotFound) => AnonymousOutcome::TargetNotFound(NotFound {}),
             Err(KeyError::Unauthorized) => {
@@ -175,13 +181,12 @@ impl keys_anonymous_server::KeysAnonymous for KeysAnonymous {
     }
 }
 
-fn requester(authorization: Option<Authorization>) -> Result<Requester, Status> {
+/// `None` for a group send token that is none: it admits nobody.
+fn credential(authorization: Option<Authorization>) -> Result<Option<UnidentifiedCredential>, Status> {
     match authorization {
-        Some(Authorization::UnidentifiedAccessKey(key)) => AccessKey::try_from(&key[..])
-            .map(Requester::AccessKey)
-            .map_err(|_| error::constraint_violated("unidentified_access_key", "must be 16 bytes")),
-        Some(Authorization::GroupSendToken(token)) => Ok(Requester::GroupSendToken(token.into())),
-        Some(Authorization::UnrestrictedAccess(())) => Ok(Requester::Unrestricted),
+        Some(Authorization::UnidentifiedAccessKey(key)) => convert::access_key(&key).map(Some),
+        Some(Authorization::GroupSendToken(token)) => Ok(convert::group_send_token(&token)),
+        Some(Authorization::UnrestrictedAccess(())) => Ok(Some(UnidentifiedCredential::Unrestricted)),
         None => Err(error::constraint_violated("authorization", "must be present")),
     }
 }

@@ -7,18 +7,15 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode};
 use keys::{DeviceSelector, KeyCounts, KeyError, KeyOwner, KeyService, KeyUpload, KeyUploadBody, Requester};
-use protocol::{AccessKey, DeviceAddress, IdentityKind, ServiceId, base64};
+use protocol::{IdentityKind, ServiceId, base64};
 use serde::{Deserialize, Serialize};
 
-use super::own_identity;
+use super::{super::unidentified::Presented, own_identity};
 use crate::{
     body::JsonBody,
     caller::{AuthenticatedDevice, MaybeAuthenticated},
     reply::Refusal,
 };
-
-const ACCESS_KEY: &str = "unidentified-access-key";
-const GROUP_SEND_TOKEN: &str = "group-send-token";
 
 /// Which of the account's identities is meant; the account identity unless said otherwise.
 #[derive(Default, Deserialize)]
@@ -82,7 +79,9 @@ pub(super) async fn fetch(
 ) -> Result<Response, Refusal> {
     let target: ServiceId = target.parse().map_err(|_| Refusal::bare(StatusCode::NOT_FOUND))?;
     let devices: DeviceSelector = devices.parse().map_err(|_| Refusal::invalid("not a device id"))?;
-    let requester = requester(device.map(|device| device.address()), &headers)?;
+    let Presented { access_key, group_send_token } = Presented::of(&headers)?;
+    let device = device.map(|device| device.address());
+    let requester = Requester::from_credentials(device, access_key, group_send_token).map_err(refuse)?;
     let bundles = service.fetch(&requester, target, devices).await.map_err(refuse)?;
     Ok(Json(bundles).into_response())
 }
@@ -101,19 +100,6 @@ async fn owner(
     let no_number = Refusal::new(StatusCode::BAD_REQUEST, "the account has no phone number");
     let identity = own_identity(device, kind).ok_or(no_number)?;
     service.owner(identity, device.device_id).await.map_err(refuse)
-}
-
-/// A credential that is there but cannot be read is as wrong as one that does not fit.
-fn requester(device: Option<DeviceAddress>, headers: &HeaderMap) -> Result<Requester, Refusal> {
-    let unreadable = || Refusal::bare(StatusCode::UNAUTHORIZED);
-    let bytes = |name| {
-        let value = headers.get(name).map(|value| value.to_str().ok().and_then(base64::decode_lenient));
-        value.map(|bytes| bytes.ok_or_else(unreadable)).transpose()
-    };
-    let access_key = bytes(ACCESS_KEY)?
-        .map(|bytes| AccessKey::try_from(&bytes[..]).map_err(|_| unreadable()))
-        .transpose()?;
-    Requester::from_credentials(device, access_key, bytes(GROUP_SEND_TOKEN)?).map_err(refuse)
 }
 
 fn refuse(error: KeyError) -> Refusal {

@@ -1,22 +1,39 @@
-//! `PUT /v1/messages/{serviceId}`.
+//! `PUT /v1/messages/{serviceId}`: identified messages, messages of sealed sender, and stories.
 
 use std::collections::BTreeSet;
 
+use auth::Authenticated;
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use messages::{
-    DeviceMismatch, IndividualMessage, MessageService, OutgoingMessage, SendError, Sender, Sent,
+    DeviceMismatch, IndividualMessage, MessageService, OutgoingMessage, SendError, SendOptions, Sender, Sent,
     limits::TIMESTAMP_MAX,
 };
-use protocol::{ServiceId, ambient::Timestamp, base64, envelope::EnvelopeType};
+use protocol::{ServiceId, UnidentifiedCredential, ambient::Timestamp, base64, envelope::EnvelopeType};
 use serde::{Deserialize, Serialize};
 
-use crate::{body::JsonBody, caller::AuthenticatedDevice, reply::Refusal};
+use super::{super::unidentified::Presented, refuse_queue};
+use crate::{body::JsonBody, caller::MaybeAuthenticated, reply::Refusal, signal::challenge};
+
+/// Whether the message is part of a story.
+#[derive(Default, Deserialize)]
+pub(super) struct SendQuery {
+    #[serde(default)]
+    story: bool,
+}
+
+/// On what ground a message is sent.
+enum Ground {
+    Identified(Authenticated),
+    Sealed(UnidentifiedCredential),
+    /// None: nobody has to show anything for a story.
+    Story,
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,34 +69,60 @@ struct SendResponse {
 /// Body of 409: devices that were left out, and devices that do not exist.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct MismatchedDevices {
-    missing_devices: Vec<u8>,
-    extra_devices: Vec<u8>,
+pub(super) struct MismatchedDevices {
+    pub(super) missing_devices: Vec<u8>,
+    pub(super) extra_devices: Vec<u8>,
 }
 
 /// Body of 410: devices that have been reinstalled.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct StaleDevices {
-    stale_devices: Vec<u8>,
+pub(super) struct StaleDevices {
+    pub(super) stale_devices: Vec<u8>,
 }
 
 pub(super) async fn send(
-    AuthenticatedDevice(device): AuthenticatedDevice,
+    MaybeAuthenticated(device): MaybeAuthenticated,
     State(service): State<MessageService>,
     Path(destination): Path<String>,
+    Query(query): Query<SendQuery>,
+    headers: HeaderMap,
     JsonBody(request): JsonBody<SendRequest>,
-) -> Response {
-    let Ok(destination) = destination.parse::<ServiceId>() else {
-        return StatusCode::NOT_FOUND.into_response();
+) -> Result<Response, Refusal> {
+    let destination: ServiceId = destination.parse().map_err(|_| Refusal::bare(StatusCode::NOT_FOUND))?;
+    let ground = Ground::of(device, Presented::of(&headers)?, query.story)?;
+    let message = outgoing(request)?;
+    let sent = match ground {
+        Ground::Identified(device) => service.send(Sender(device.address()), destination, message).await,
+        Ground::Sealed(credential) => service.send_sealed(&credential, destination, message).await.map(quiet),
+        Ground::Story => service.send_story(destination, message).await.map(quiet),
     };
-    let message = match outgoing(request) {
-        Ok(message) => message,
-        Err(refusal) => return refusal.into_response(),
-    };
-    match service.send(Sender(device.address()), destination, message).await {
+    Ok(match sent {
         Ok(Sent { needs_sync }) => Json(SendResponse { needs_sync }).into_response(),
         Err(error) => refuse(error),
+    })
+}
+
+/// Nobody is asked to tell devices of a sender who is not known.
+fn quiet((): ()) -> Sent {
+    Sent { needs_sync: false }
+}
+
+impl Ground {
+    /// Decides between what came with one request. Who says who they are needs nothing more, and an access
+    /// key beside it is passed over; a group send token stands alone; for a story nothing counts.
+    fn of(device: Option<Authenticated>, shown: Presented, story: bool) -> Result<Self, Refusal> {
+        let Presented { access_key, group_send_token } = shown;
+        let contradictory = Refusal::new(StatusCode::BAD_REQUEST, "credentials exclude each other");
+        match (device, access_key, group_send_token) {
+            (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => Err(contradictory),
+            (_, _, Some(_)) if story => Err(contradictory),
+            _ if story => Ok(Self::Story),
+            (Some(device), _, None) => Ok(Self::Identified(device)),
+            (None, Some(key), None) => Ok(Self::Sealed(UnidentifiedCredential::AccessKey(key))),
+            (None, None, Some(token)) => Ok(Self::Sealed(UnidentifiedCredential::GroupSendToken(token))),
+            (None, None, None) => Err(Refusal::bare(StatusCode::UNAUTHORIZED)),
+        }
     }
 }
 
@@ -98,9 +141,11 @@ fn outgoing(request: SendRequest) -> Result<OutgoingMessage, Refusal> {
     }
     Ok(OutgoingMessage {
         copies,
-        timestamp: Timestamp::from_millis(timestamp),
-        ephemeral: request.online.unwrap_or_default(),
-        urgent: request.urgent.unwrap_or(true),
+        options: SendOptions {
+            timestamp: Timestamp::from_millis(timestamp),
+            ephemeral: request.online.unwrap_or_default(),
+            urgent: request.urgent.unwrap_or(true),
+        },
     })
 }
 
@@ -129,11 +174,12 @@ fn refuse(error: SendError) -> Response {
     match error {
         SendError::RecipientNotFound => StatusCode::NOT_FOUND.into_response(),
         SendError::OwnPhoneNumberIdentity => StatusCode::FORBIDDEN.into_response(),
+        SendError::Unauthorized => StatusCode::UNAUTHORIZED.into_response(),
         SendError::MismatchedDevices(mismatch) => mismatched(mismatch),
         SendError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
         SendError::RateLimited(wait) => Refusal::rate_limited(wait).into_response(),
-        SendError::Overloaded => Refusal::overloaded().into_response(),
-        SendError::Storage(error) => Refusal::from(error).into_response(),
+        SendError::Queue(error) => refuse_queue(error).into_response(),
+        SendError::ChallengeRequired(challenge) => challenge::rest::required(challenge),
     }
 }
 

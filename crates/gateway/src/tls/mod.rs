@@ -1,5 +1,7 @@
 //! TLS 1.3, and nothing older.
 
+mod stream;
+
 use std::sync::Arc;
 
 use rustls::{
@@ -9,6 +11,8 @@ use rustls::{
     server::NoServerSessionStorage,
     version::TLS13,
 };
+
+pub(crate) use stream::TlsStream;
 
 /// ALPN name of HTTP/2.
 pub(crate) const H2: &[u8] = b"h2";

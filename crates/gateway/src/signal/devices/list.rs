@@ -1,0 +1,47 @@
+//! `GET /v1/devices`, and how a device looks to its account.
+
+use auth::{
+    AccountService,
+    devices::{DeviceInfo, DeviceList},
+};
+use axum::{Json, extract::State};
+use protocol::{RegistrationId, ambient::Timestamp, base64, keys::EcPublicKey};
+use serde::Serialize;
+
+use super::created_at;
+use crate::{caller::AuthenticatedDevice, reply::Refusal, signal::accounts};
+
+#[derive(Serialize)]
+pub(super) struct DeviceListBody {
+    devices: Vec<DeviceInfoBody>,
+}
+
+/// A device as its account may see it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DeviceInfoBody {
+    id: u8,
+    name: Option<String>,
+    last_seen: Timestamp,
+    registration_id: RegistrationId,
+    created_at_ciphertext: String,
+}
+
+pub(super) async fn list(
+    AuthenticatedDevice(device): AuthenticatedDevice,
+    State(accounts): State<AccountService>,
+) -> Result<Json<DeviceListBody>, Refusal> {
+    let DeviceList { identity_key, devices } = accounts.devices(&device).await.map_err(accounts::refuse)?;
+    let devices = devices.iter().map(|device| body(device, &identity_key)).collect::<Result<_, _>>()?;
+    Ok(Json(DeviceListBody { devices }))
+}
+
+pub(super) fn body(device: &DeviceInfo, identity_key: &EcPublicKey) -> Result<DeviceInfoBody, Refusal> {
+    Ok(DeviceInfoBody {
+        id: device.id.get(),
+        name: device.name.as_ref().map(|name| base64::encode_padded(name.as_bytes())),
+        last_seen: device.last_seen,
+        registration_id: device.registration_id,
+        created_at_ciphertext: base64::encode_unpadded(created_at::seal(device, identity_key)?),
+    })
+}
