@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use protocol::base64;
+use protocol::{
+    ambient::{Clock, SystemClock},
+    base64,
+};
 use serde::Serialize;
 
 use crate::{config::Config, secrets::Secrets, state};
@@ -21,13 +24,13 @@ struct ClientConfig {
 /// The configuration as JSON.
 pub(crate) fn json(config: &Config) -> Result<String> {
     let secrets = Secrets::of(config);
-    let trust_roots = secrets.sender_trust()?.trust_roots();
+    let trust = secrets.sender_trust()?;
     let client = ClientConfig {
         chat_url: chat_url(config),
         ca_pem: secrets.ca_pem(),
-        unidentified_sender_trust_roots: trust_roots
-            .iter()
-            .map(|root| base64::encode_padded(root.as_bytes()))
+        unidentified_sender_trust_roots: trust
+            .published(SystemClock.now())
+            .map(|(_, root)| base64::encode_padded(root.key.as_bytes()))
             .collect(),
     };
     Ok(serde_json::to_string_pretty(&client)?)

@@ -1,8 +1,12 @@
 //! The program: command line, configuration, wiring, start and stop.
 
+mod background;
 mod client_config;
 mod config;
+mod metrics;
+mod reports;
 mod secrets;
+mod sender_keys;
 mod serve;
 mod state;
 mod wiring;
@@ -16,11 +20,15 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use config::{Config, LogFormat};
 use secrets::Secrets;
 use wiring::Stores;
+
+/// Under load the C library's allocator takes a fifth more processor time (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A Signal server that people can run themselves.
 #[derive(Parser)]
@@ -56,6 +64,14 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// List and rotate the keys behind sender certificates.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Print which accounts were reported as spam: a line of JSON each, the most reported first.
+    Reports {
+        #[command(flatten)]
+        place: Place,
+    },
     /// Check the configuration file, or print a commented sample.
     Config {
         #[command(flatten)]
@@ -63,6 +79,35 @@ enum Command {
         /// Print a sample with every key and its default.
         #[arg(long)]
         defaults: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum Keys {
+    /// Show ids, dates and public keys.
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Replace a key by a new one.
+    #[command(subcommand)]
+    Rotate(Rotate),
+}
+
+#[derive(Subcommand)]
+enum Rotate {
+    /// Issue a new server certificate under the newest trust root. Sender certificates stay good to their end.
+    SenderCertificate {
+        #[command(flatten)]
+        place: Place,
+        /// The private half of the trust root, if it is not in the secrets folder.
+        #[arg(long, value_name = "FILE")]
+        trust_root: Option<PathBuf>,
+    },
+    /// Make a new trust root. It is published at once, and signs with the next server certificate.
+    SenderTrustRoot {
+        #[command(flatten)]
+        place: Place,
     },
 }
 
@@ -114,6 +159,10 @@ fn run(command: Command) -> Result<()> {
             print(&format!("{} is ready for `heliograph serve`", config.data.display()))
         }
         Command::ClientConfig { place } => print(&client_config::json(&place.config()?)?),
+        Command::Keys(command) => print(&keys(command)?),
+        Command::Reports { place } => {
+            reports::json_lines(&place.config()?)?.iter().try_for_each(|line| print(line))
+        }
         Command::Config { defaults: true, .. } => print(config::sample().trim_end()),
         Command::Config { place, defaults: false } => {
             place.config()?;
@@ -122,22 +171,33 @@ fn run(command: Command) -> Result<()> {
     }
 }
 
+fn keys(command: Keys) -> Result<String> {
+    let secrets = |place: Place| Ok::<_, anyhow::Error>(Secrets::of(&place.config()?));
+    match command {
+        Keys::List { place } => sender_keys::list(&secrets(place)?),
+        Keys::Rotate(Rotate::SenderCertificate { place, trust_root }) => {
+            sender_keys::rotate_certificate(&secrets(place)?, trust_root.as_deref())
+        }
+        Keys::Rotate(Rotate::SenderTrustRoot { place }) => sender_keys::rotate_trust_root(&secrets(place)?),
+    }
+}
+
 fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")
 }
 
 fn start_logging(config: &Config) -> Result<()> {
-    let filter = EnvFilter::try_new(&config.log.filter).context("log.filter cannot be understood")?;
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let filter: Targets = config.log.filter.parse().context("log.filter cannot be understood")?;
+    let lines = fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         // A log that cannot be written, as on a full disk, would otherwise be reported on the same standard
         // error, and that failing is a panic.
         .log_internal_errors(false);
+    let logs = tracing_subscriber::registry().with(filter);
     match config.log.format {
-        LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().init(),
+        LogFormat::Text => logs.with(lines).init(),
+        LogFormat::Json => logs.with(lines.json()).init(),
     }
     Ok(())
 }

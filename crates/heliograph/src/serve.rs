@@ -5,21 +5,22 @@ use std::{
     io::Write,
     net::SocketAddr,
     path::Path,
-    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
-use auth::{revocation::Revocations, verification::VerificationService};
-use gateway::{Door, Listener, tls};
+use gateway::{Door, GatewayMetrics, Listener, tls};
 use messages::MessageQueue;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
     time::timeout,
 };
 
 use crate::{
+    background,
     config::Config,
+    metrics,
     secrets::{DEVELOPMENT_NAMES, Secrets},
     state,
     wiring::{self, Backend, Stores},
@@ -31,13 +32,10 @@ const LOCK_FILE: &str = "lock";
 /// How long a stopping server waits for its connections. What waits for the disk is committed in any case.
 const DRAIN_LIMIT: Duration = Duration::from_secs(8);
 
-/// How often what is over is cleared away: queues of accounts that are gone, should their clearing have
-/// failed, and verification sessions nobody came back to.
-const TIDY_INTERVAL: Duration = Duration::from_mins(1);
-
 /// Runs the server until it is told to stop.
 pub(crate) async fn serve(config: Config, development: bool) -> Result<()> {
     let mut signals = Signals::listen()?;
+    let hangup = signal(SignalKind::hangup())?;
     let secrets = Secrets::of(&config);
     if development {
         secrets.make_missing(&DEVELOPMENT_NAMES.map(str::to_owned))?;
@@ -47,15 +45,18 @@ pub(crate) async fn serve(config: Config, development: bool) -> Result<()> {
     let stores = Stores::open(&config, development)?;
     let (chain, key) = secrets.tls()?;
     let tls = tls::server_config(chain, key)?;
-    let backend = wiring::build(&config, &stores, &secrets.vault()?).await?;
-    let door = Door::new(backend.services.clone(), config.gateway.to_gateway());
+    let vault = secrets.vault()?;
+    let backend = wiring::build(&config, &stores, &secrets, &vault).await?;
+    let gateway_metrics = GatewayMetrics::default();
+    let door = Door::new(backend.services.clone(), config.to_gateway(), gateway_metrics.clone());
     let listener = Listener::bind(config.listen)
         .await
         .with_context(|| format!("{} cannot be listened on", config.listen))?;
     let address = listener.address();
+    let operator = metrics::listen(&config, &door, &gateway_metrics, &backend.message_metrics).await?;
 
     let mut committer = tokio::spawn(run_committer(backend.queue.clone()));
-    let tidying = tokio::spawn(tidy(backend.revocations.clone(), Arc::clone(&backend.verification)));
+    let background = background::start(&backend, secrets, vault, hangup);
     let accepting = tokio::spawn(listener.run(tls, door.clone()));
     state::write(&config.data, address)?;
     announce(address)?;
@@ -71,7 +72,8 @@ pub(crate) async fn serve(config: Config, development: bool) -> Result<()> {
         () = signals.wait() => bail!("cut off by a second signal"),
     }
     accepting.abort();
-    tidying.abort();
+    operator.inspect(JoinHandle::abort);
+    drop(background);
     committer.await.context("the queue's committer failed")?;
     tracing::info!("stopped");
     Ok(())
@@ -88,22 +90,6 @@ async fn stop(door: &Door, backend: &Backend, stores: &Stores) {
 
 async fn run_committer(queue: MessageQueue) {
     queue.run_committer().await;
-}
-
-/// Finishes what a crash may have left undone, and clears away what is over.
-async fn tidy(revocations: Revocations, verification: Arc<VerificationService>) {
-    loop {
-        if let Err(error) = revocations.finish().await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "queues of former devices were not cleared"
-            );
-        }
-        if let Err(error) = verification.remove_expired().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "expired sessions were not removed");
-        }
-        tokio::time::sleep(TIDY_INTERVAL).await;
-    }
 }
 
 /// One line on standard output, for whoever started the server.

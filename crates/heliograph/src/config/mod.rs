@@ -5,14 +5,17 @@ mod sample;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use auth::sender_certificate::LIFETIME_MAX;
 use gateway::GatewayConfig;
 use limits::{Limit, LimitId};
-use messages::QueueConfig;
+use messages::{QueueConfig, Volume};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use read::read;
 pub(crate) use sample::sample;
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// Everything that can be configured.
 #[expect(clippy::struct_field_names, reason = "`remote_config` is what clients call it")]
@@ -32,10 +35,16 @@ pub(crate) struct Config {
     pub(crate) master_key: MasterKeySource,
     /// How phone numbers are proved.
     pub(crate) verification: Verification,
+    /// The server's word on who a sender is, which recipients of sealed messages check.
+    pub(crate) sender_certificates: SenderCertificates,
+    /// Whether somebody who sends a great deal must show that it is a person.
+    pub(crate) challenges: Challenges,
     /// What a client can make the server hold.
     pub(crate) gateway: Gateway,
     /// How messages are stored.
     pub(crate) queue: Queue,
+    /// What becomes of devices that are not used.
+    pub(crate) devices: Devices,
     /// Rate limits by name, such as `messages = { size = 60, interval_ms = 1000 }`: that many at once, and one
     /// more per interval. An interval of 0 switches a limit off. What is not named keeps its default.
     pub(crate) limits: BTreeMap<String, RateLimit>,
@@ -43,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) remote_config: BTreeMap<String, String>,
     /// What is written to standard error.
     pub(crate) log: Log,
+    /// What is counted, for monitoring.
+    pub(crate) metrics: Metrics,
 }
 
 impl Default for Config {
@@ -54,11 +65,15 @@ impl Default for Config {
             tls: Tls::default(),
             master_key: MasterKeySource::default(),
             verification: Verification::default(),
+            sender_certificates: SenderCertificates::default(),
+            challenges: Challenges::default(),
             gateway: Gateway::default(),
             queue: Queue::default(),
+            devices: Devices::default(),
             limits: BTreeMap::new(),
             remote_config: BTreeMap::new(),
             log: Log::default(),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -108,6 +123,59 @@ pub(crate) enum Provider {
     Outbox,
 }
 
+/// The server's word on who a sender is, which recipients of sealed messages check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SenderCertificates {
+    /// Days a certificate is good for. Certificates cannot be taken back: longer lets a device that was removed
+    /// go on as one of the account, shorter makes clients fetch more often. At most 30.
+    pub(crate) lifetime_days: u32,
+}
+
+impl Default for SenderCertificates {
+    fn default() -> Self {
+        Self { lifetime_days: 7 }
+    }
+}
+
+impl SenderCertificates {
+    /// How long a certificate is good for.
+    pub(crate) fn lifetime(&self) -> Duration {
+        DAY.saturating_mul(self.lifetime_days)
+    }
+}
+
+/// Whether somebody who sends a great deal must show that it is a person.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Challenges {
+    /// Ask accounts whose `challenge` limit is used up for an answer before more of their messages are taken.
+    /// The limit counts messages that say who sends them, to whomever; a right answer fills it again.
+    pub(crate) enabled: bool,
+    /// Take captchas as answers. As when numbers are proved, every captcha is accepted: this stops programs that
+    /// do not know the step.
+    pub(crate) captcha: bool,
+    /// Who delivers push challenges, which are answers too. "none" offers none; "outbox" appends them to
+    /// outbox.jsonl in the data folder, for development.
+    pub(crate) push: PushProvider,
+}
+
+impl Default for Challenges {
+    fn default() -> Self {
+        Self { enabled: false, captcha: true, push: PushProvider::None }
+    }
+}
+
+/// Who delivers push challenges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PushProvider {
+    /// Nobody.
+    None,
+    /// A file that the developer reads.
+    Outbox,
+}
+
 /// What a client can make the server hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -136,7 +204,41 @@ pub(crate) struct Queue {
     pub(crate) delete_linger_ms: u64,
     /// Bytes of messages that may wait for the disk; beyond it senders are asked to try again.
     pub(crate) pending_bytes_max: usize,
+    /// Hours that a message waits to be fetched before it is forgotten.
+    pub(crate) lifetime_hours: u64,
+    /// Messages that may wait for one account, all its devices together; beyond it senders are asked to try again
+    /// later. Nothing that was accepted is dropped to make room.
+    pub(crate) account_messages_max: u64,
+    /// Bytes of messages that may wait for one account, all its devices together.
+    pub(crate) account_bytes_max: u64,
 }
+
+/// What becomes of devices that are not used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Devices {
+    /// Days for which a primary device has not been seen until its linked devices are told to remind their owner
+    /// of it. 0: they are never told.
+    pub(crate) primary_idle_days: u64,
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Self { primary_idle_days: GatewayConfig::default().primary_idle.as_secs() / DAY_SECS }
+    }
+}
+
+impl Devices {
+    /// As the gateway takes it.
+    fn primary_idle(&self) -> Duration {
+        match self.primary_idle_days {
+            0 => Duration::MAX,
+            days => Duration::from_secs(days.saturating_mul(DAY_SECS)),
+        }
+    }
+}
+
+const DAY_SECS: u64 = 24 * 60 * 60;
 
 /// A rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -168,6 +270,15 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// What is counted, for monitoring.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Metrics {
+    /// Address and port, such as "127.0.0.1:9464", where GET /metrics answers in OpenMetrics text and GET /health
+    /// whether requests are taken. Plain HTTP without a password: not for the public. Empty: nowhere.
+    pub(crate) listen: String,
+}
+
 impl Default for Log {
     fn default() -> Self {
         Self { filter: "info".to_owned(), format: LogFormat::Text }
@@ -196,21 +307,15 @@ impl Default for Gateway {
 
 impl Default for Queue {
     fn default() -> Self {
-        let QueueConfig { grace, delete_linger, pending_bytes_max } = QueueConfig::default();
-        Self { grace_ms: millis(grace), delete_linger_ms: millis(delete_linger), pending_bytes_max }
-    }
-}
-
-impl Gateway {
-    /// As the gateway takes it.
-    pub(crate) fn to_gateway(&self) -> GatewayConfig {
-        GatewayConfig {
-            connections_max: self.connections_max,
-            handshake_timeout: Duration::from_millis(self.handshake_timeout_ms),
-            head_timeout: Duration::from_millis(self.head_timeout_ms),
-            request_timeout: Duration::from_millis(self.request_timeout_ms),
-            socket_idle_timeout: Duration::from_millis(self.socket_idle_timeout_ms),
-            ..GatewayConfig::default()
+        let QueueConfig { grace, delete_linger, pending_bytes_max, lifetime, account_max } =
+            QueueConfig::default();
+        Self {
+            grace_ms: millis(grace),
+            delete_linger_ms: millis(delete_linger),
+            pending_bytes_max,
+            lifetime_hours: lifetime.as_secs() / 3600,
+            account_messages_max: account_max.envelopes,
+            account_bytes_max: account_max.bytes,
         }
     }
 }
@@ -222,11 +327,40 @@ impl Queue {
             grace: Duration::from_millis(self.grace_ms),
             delete_linger: Duration::from_millis(self.delete_linger_ms),
             pending_bytes_max: self.pending_bytes_max,
+            lifetime: Duration::from_secs(self.lifetime_hours.saturating_mul(3600)),
+            account_max: Volume { envelopes: self.account_messages_max, bytes: self.account_bytes_max },
         }
     }
 }
 
+impl Metrics {
+    /// Where to listen, if anywhere. Text that is no address was refused when reading.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok()
+    }
+}
+
 impl Config {
+    /// What the gateway is told.
+    pub(crate) fn to_gateway(&self) -> GatewayConfig {
+        let Gateway {
+            connections_max,
+            handshake_timeout_ms,
+            head_timeout_ms,
+            request_timeout_ms,
+            socket_idle_timeout_ms,
+        } = self.gateway;
+        GatewayConfig {
+            connections_max,
+            handshake_timeout: Duration::from_millis(handshake_timeout_ms),
+            head_timeout: Duration::from_millis(head_timeout_ms),
+            request_timeout: Duration::from_millis(request_timeout_ms),
+            socket_idle_timeout: Duration::from_millis(socket_idle_timeout_ms),
+            primary_idle: self.devices.primary_idle(),
+            ..GatewayConfig::default()
+        }
+    }
+
     /// The rate limits that differ from their defaults. Names that are none were refused when reading.
     pub(crate) fn rate_limits(&self) -> Vec<(LimitId, Limit)> {
         let limit = |limit: &RateLimit| Limit {
@@ -267,9 +401,25 @@ impl Config {
             socket_idle_timeout_ms >= 45_000,
             "gateway.socket_idle_timeout_ms: must be at least 45000, for clients ping every 31 seconds",
         );
+        check(
+            self.sender_certificates.lifetime_days > 0 && self.sender_certificates.lifetime() <= LIFETIME_MAX,
+            "sender_certificates.lifetime_days: must be from 1 to 30",
+        );
+        let Challenges { enabled, captcha, push } = self.challenges;
+        check(
+            !enabled || captcha || push != PushProvider::None,
+            "challenges: enabled, but there is no way to answer one",
+        );
         check(self.queue.grace_ms <= 10_000, "queue.grace_ms: must be at most 10000");
         check(self.queue.delete_linger_ms <= 10_000, "queue.delete_linger_ms: must be at most 10000");
         check(self.queue.pending_bytes_max >= 1 << 20, "queue.pending_bytes_max: must be at least 1048576");
+        check(self.queue.lifetime_hours >= 1, "queue.lifetime_hours: must be at least 1");
+        check(self.queue.account_messages_max >= 100, "queue.account_messages_max: must be at least 100");
+        check(self.queue.account_bytes_max >= 1 << 20, "queue.account_bytes_max: must be at least 1048576");
+        check(
+            self.metrics.listen.is_empty() || self.metrics.address().is_some(),
+            "metrics.listen: must be an address and a port, such as 127.0.0.1:9464",
+        );
         for (name, limit) in &self.limits {
             check(name.parse::<LimitId>().is_ok(), &format!("limits.{name}: there is no such limit"));
             check(limit.size > 0, &format!("limits.{name}.size: must be at least 1"));

@@ -147,6 +147,12 @@ mod tests {
     fn values_that_make_no_sense_are_told_too() {
         let found = mistakes("[gateway]\nconnections_max = 0\n[limits.postage]\nsize = 1\ninterval_ms = 1\n");
         assert_eq!(found.len(), 2, "{found:?}");
+        let found = mistakes("[challenges]\nenabled = true\ncaptcha = false\n");
+        assert!(found[0].starts_with("challenges: "), "{found:?}");
+        for days in [0, 31, u32::MAX] {
+            let found = mistakes(&format!("[sender_certificates]\nlifetime_days = {days}\n"));
+            assert!(found[0].starts_with("sender_certificates.lifetime_days: "), "{found:?}");
+        }
     }
 
     #[test]

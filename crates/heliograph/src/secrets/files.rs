@@ -29,6 +29,14 @@ pub(super) fn write_public(path: &Path, content: &[u8]) -> Result<()> {
     write(path, content, 0o644)
 }
 
+/// Waits until nobody else holds the folder, and holds it until the result is dropped.
+pub(super) fn lock(folder: &Path) -> Result<File> {
+    let failed = || format!("the folder {} cannot be locked", folder.display());
+    let held = File::open(folder).with_context(failed)?;
+    held.lock().with_context(failed)?;
+    Ok(held)
+}
+
 /// Reads a secret text.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<String>> {
     let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;

@@ -15,13 +15,16 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use protocol::ambient::{Entropy, SystemEntropy};
+use auth::sender_certificate::Signer;
+use protocol::ambient::{Clock, Entropy, SystemClock, SystemEntropy};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use vault::{Keyring, MasterKey, Vault};
 
 use crate::config::Config;
 
-pub(crate) use sender_trust::SenderTrust;
+use sender_trust::Workshop;
+
+pub(crate) use sender_trust::{Former, Issued, SenderTrust, TrustRoot};
 
 /// The folder inside the data folder.
 const FOLDER: &str = "secrets";
@@ -57,7 +60,7 @@ impl Secrets {
             let keyring = Keyring::generate(&entropy).to_json(&self.master_key()?, &entropy);
             files::write_secret(&self.keyring_file(), keyring.as_bytes())?;
         }
-        SenderTrust::make_missing(&self.folder, &self.vault()?, &entropy)?;
+        self.workshop(&self.vault()?).make_missing()?;
         if !names.is_empty() && !self.certificate_file().exists() {
             certificate_authority::make(&self.folder, names)?;
         }
@@ -89,9 +92,29 @@ impl Secrets {
         Ok(Vault::new(keyring, entropy))
     }
 
-    /// What signs sender certificates, as far as clients need to know it.
+    /// The trust in sender certificates, without the keys.
     pub(crate) fn sender_trust(&self) -> Result<SenderTrust> {
         SenderTrust::read(&self.folder)
+    }
+
+    /// What signs sender certificates.
+    pub(crate) fn sender_signer(&self, vault: &Vault) -> Result<Signer> {
+        self.sender_trust()?.signer(vault)
+    }
+
+    /// Issues a new server certificate: under the newest trust root, or the one whose private half is in
+    /// that file.
+    pub(crate) fn rotate_sender_certificate(&self, trust_root: Option<&Path>) -> Result<SenderTrust> {
+        self.workshop(&self.vault()?).rotate_certificate(trust_root)
+    }
+
+    /// Makes a new trust root, and answers where its private half is.
+    pub(crate) fn rotate_sender_trust_root(&self) -> Result<(SenderTrust, PathBuf)> {
+        self.workshop(&self.vault()?).rotate_root()
+    }
+
+    fn workshop<'a>(&'a self, vault: &'a Vault) -> Workshop<'a> {
+        Workshop { folder: &self.folder, vault, now: SystemClock.now(), entropy: &SystemEntropy }
     }
 
     /// The certificate chain and its key.
@@ -162,7 +185,8 @@ mod tests {
         let root = secrets.sender_trust().unwrap();
         secrets.make_missing(&names).unwrap();
         assert_eq!(secrets.vault().unwrap().index("test", b"x"), sealed);
-        assert_eq!(secrets.sender_trust().unwrap().trust_roots(), root.trust_roots());
+        let keys = |trust: &SenderTrust| trust.trust_roots().map(|(_, root)| root.key).collect::<Vec<_>>();
+        assert_eq!(keys(&secrets.sender_trust().unwrap()), keys(&root));
         secrets.tls().unwrap();
     }
 

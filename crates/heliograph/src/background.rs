@@ -1,0 +1,103 @@
+//! What runs beside the requests: expiring messages, clearing away what is over, taking up rotated keys.
+
+use std::{sync::Arc, time::Duration};
+
+use auth::{
+    linking::LinkingService, revocation::Revocations, sender_certificate::SenderCertificates,
+    verification::VerificationService,
+};
+use messages::ReportService;
+use tokio::{signal::unix::Signal, task::JoinSet};
+use vault::Vault;
+
+use crate::{secrets::Secrets, wiring::Backend};
+
+/// How often what is over is cleared away (queues of devices that are gone, should their clearing have failed,
+/// verification sessions nobody came back to, link codes nobody used, old reports), and rotated keys are taken up.
+const TIDY_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Starts it; it ends when what this returns is dropped.
+pub(crate) fn start(backend: &Backend, secrets: Secrets, vault: Vault, hangup: Signal) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let queue = backend.queue.clone();
+    tasks.spawn(async move { queue.run_expiry().await });
+    let tidying = Tidying {
+        revocations: backend.revocations.clone(),
+        verification: Arc::clone(&backend.verification),
+        linking: Arc::clone(&backend.linking),
+        reports: backend.reports.clone(),
+        rotation: Arc::new(Rotation {
+            secrets,
+            vault,
+            certificates: Arc::clone(&backend.sender_certificates),
+        }),
+    };
+    tasks.spawn(tidying.run(hangup));
+    tasks
+}
+
+struct Tidying {
+    revocations: Revocations,
+    verification: Arc<VerificationService>,
+    linking: Arc<LinkingService>,
+    reports: ReportService,
+    rotation: Arc<Rotation>,
+}
+
+impl Tidying {
+    /// Every minute, and at once on SIGHUP.
+    async fn run(self, mut hangup: Signal) {
+        loop {
+            self.clear_away().await;
+            let rotation = Arc::clone(&self.rotation);
+            if let Err(error) = tokio::task::spawn_blocking(move || rotation.take_up()).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "rotated keys were not looked for");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(TIDY_INTERVAL) => {}
+                Some(()) = hangup.recv() => {}
+            }
+        }
+    }
+
+    /// Finishes what a crash may have left undone, and removes what is over.
+    async fn clear_away(&self) {
+        if let Err(error) = self.revocations.finish().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "queues of former devices were not cleared"
+            );
+        }
+        if let Err(error) = self.verification.remove_expired().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "expired sessions were not removed");
+        }
+        if let Err(error) = self.linking.remove_expired().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "expired link codes were not removed");
+        }
+        if let Err(error) = self.reports.remove_expired().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "old reports were not removed");
+        }
+    }
+}
+
+/// How a running server learns that `heliograph keys rotate` was run.
+struct Rotation {
+    secrets: Secrets,
+    vault: Vault,
+    certificates: Arc<SenderCertificates>,
+}
+
+impl Rotation {
+    /// Signs with what the file says now. What cannot be read changes nothing.
+    fn take_up(&self) {
+        match self.secrets.sender_signer(&self.vault) {
+            Ok(signer) => {
+                let id = signer.certificate().id();
+                if self.certificates.replace_signer(signer) {
+                    tracing::info!(id, "another server certificate signs sender certificates");
+                }
+            }
+            Err(error) => tracing::error!("the server certificate was not read anew: {error:#}"),
+        }
+    }
+}

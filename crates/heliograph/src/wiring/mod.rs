@@ -1,0 +1,291 @@
+//! Puts the program together: the engine under the services, the services behind the door.
+
+mod bridges;
+mod stores;
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use auth::{
+    AccountService,
+    challenge::{ChallengeParts, ChallengeService, PushChallenges},
+    linking::{LinkingParts, LinkingService, provisioning::ProvisioningRelay},
+    registration::{RegistrationParts, RegistrationService},
+    remote_config::RemoteConfig,
+    revocation::Revocations,
+    sender_certificate::SenderCertificates,
+    store::AccountStore,
+    verification::{
+        AcceptAnyCaptcha, CaptchaVerifier, CodeSender, Outbox, VerificationParts, VerificationPolicy,
+        VerificationService,
+    },
+};
+use gateway::{Services, services::Parts};
+use keys::KeyService;
+use limits::RateLimits;
+use messages::{
+    MessageMetrics, MessageParts, MessageQueue, MessageService, QueueParts, ReportService, ReportTokens,
+};
+use protocol::{
+    ambient::{Clock, Entropy, SystemClock, SystemEntropy},
+    group_send::NoGroupSendTokens,
+};
+use store::sqlite::{SqliteAccounts, SqliteKeys, SqliteQueue, SqliteReports, SqliteSessions};
+use vault::Vault;
+
+use crate::{
+    config::{Challenges, Config, Provider, PushProvider},
+    secrets::Secrets,
+};
+
+use bridges::{Challenged, Gates, Hub};
+
+pub(crate) use stores::{ACCOUNTS_FILE, Stores};
+
+/// Where the "outbox" provider leaves codes.
+const OUTBOX_FILE: &str = "outbox.jsonl";
+
+/// Names the key of the tokens by which messages are reported. Another name voids the tokens that are out.
+const REPORT_TOKEN_KEY: &str = "messages.report_token";
+
+/// What runs behind the door.
+pub(crate) struct Backend {
+    pub(crate) services: Services,
+    pub(crate) queue: MessageQueue,
+    pub(crate) message_metrics: MessageMetrics,
+    pub(crate) reports: ReportService,
+    pub(crate) revocations: Revocations,
+    pub(crate) verification: Arc<VerificationService>,
+    pub(crate) linking: Arc<LinkingService>,
+    pub(crate) sender_certificates: Arc<SenderCertificates>,
+}
+
+/// Builds the services on those stores.
+pub(crate) async fn build(
+    config: &Config,
+    stores: &Stores,
+    secrets: &Secrets,
+    vault: &Vault,
+) -> Result<Backend> {
+    let ground = Ground::new(config, stores, vault)?;
+    let message_metrics = MessageMetrics::default();
+    let queue = ground.queue(&message_metrics).await?;
+    let hub = Arc::new(Hub(queue.clone()));
+    let revocations = Revocations::new(ground.account_store(), hub.clone(), hub.clone());
+    let report_tokens = ReportTokens::new(&vault.index(REPORT_TOKEN_KEY, &[]));
+    let reports = ground.reports(report_tokens.clone(), &message_metrics);
+    let verification = ground.verification();
+    let linking = ground.linking(&revocations, hub);
+    let sender_certificates = ground.sender_certificates(secrets)?;
+    let challenges = ground.challenges();
+    let services = Services::new(Parts {
+        accounts: ground.account_service(&revocations),
+        registration: ground.registration(&revocations, &verification),
+        verification: Arc::clone(&verification),
+        linking: Arc::clone(&linking),
+        sender_certificates: Arc::clone(&sender_certificates),
+        provisioning: ground.provisioning(),
+        remote_config: Arc::new(RemoteConfig::new(config.remote_config.clone())),
+        keys: ground.keys(),
+        messages: ground.messages(&queue, &challenges, report_tokens),
+        challenges,
+        reports: reports.clone(),
+        limits: Arc::clone(&ground.limits),
+        clock: Arc::clone(&ground.clock),
+    });
+    Ok(Backend {
+        services,
+        queue,
+        message_metrics,
+        reports,
+        revocations,
+        verification,
+        linking,
+        sender_certificates,
+    })
+}
+
+/// What the services stand on; each method builds one.
+struct Ground<'a> {
+    config: &'a Config,
+    stores: &'a Stores,
+    vault: &'a Vault,
+    accounts: Arc<SqliteAccounts>,
+    limits: Arc<RateLimits>,
+    outbox: Arc<Outbox>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl<'a> Ground<'a> {
+    fn new(config: &'a Config, stores: &'a Stores, vault: &'a Vault) -> Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let path = config.data.join(OUTBOX_FILE);
+        let outbox = Outbox::open(&path, Arc::clone(&clock))
+            .with_context(|| format!("the outbox {} cannot be opened", path.display()))?;
+        Ok(Self {
+            config,
+            stores,
+            vault,
+            accounts: Arc::new(SqliteAccounts::new(Arc::clone(&stores.accounts), vault.clone())),
+            limits: Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits())),
+            outbox: Arc::new(outbox),
+            clock,
+            entropy: Arc::new(SystemEntropy),
+        })
+    }
+
+    fn account_store(&self) -> Arc<dyn AccountStore> {
+        self.accounts.clone()
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    fn entropy(&self) -> Arc<dyn Entropy> {
+        Arc::clone(&self.entropy)
+    }
+
+    fn limits(&self) -> Arc<RateLimits> {
+        Arc::clone(&self.limits)
+    }
+
+    fn gates(&self) -> Arc<Gates> {
+        Arc::new(Gates(self.limits()))
+    }
+
+    async fn queue(&self, metrics: &MessageMetrics) -> Result<MessageQueue> {
+        let store = SqliteQueue::new(Arc::clone(&self.stores.messages), self.vault.clone());
+        let parts = QueueParts {
+            store: Arc::new(store),
+            clock: self.clock(),
+            config: self.config.queue.to_queue(),
+            metrics: metrics.clone(),
+            // There is no push service that could be told.
+            wake_ups: None,
+        };
+        Ok(MessageQueue::open(parts).await?)
+    }
+
+    fn reports(&self, tokens: ReportTokens, metrics: &MessageMetrics) -> ReportService {
+        let store = SqliteReports::new(Arc::clone(&self.stores.accounts), self.vault.clone());
+        ReportService::new(tokens, Arc::new(store), metrics.clone(), self.clock())
+    }
+
+    fn account_service(&self, revocations: &Revocations) -> AccountService {
+        AccountService::new(self.account_store(), revocations.clone(), self.clock(), self.entropy())
+    }
+
+    fn verification(&self) -> Arc<VerificationService> {
+        let sessions = SqliteSessions::new(Arc::clone(&self.stores.accounts), self.vault.clone());
+        Arc::new(VerificationService::new(VerificationParts {
+            sessions: Arc::new(sessions),
+            accounts: self.account_store(),
+            sender: self.code_sender(),
+            captcha: Arc::new(AcceptAnyCaptcha),
+            limits: self.limits(),
+            clock: self.clock(),
+            entropy: self.entropy(),
+            policy: VerificationPolicy {
+                ask_for_captcha: self.config.verification.offer_captcha,
+                ..VerificationPolicy::default()
+            },
+        }))
+    }
+
+    fn code_sender(&self) -> Arc<dyn CodeSender> {
+        match self.config.verification.provider {
+            Provider::Outbox => self.outbox.clone(),
+        }
+    }
+
+    fn registration(
+        &self,
+        revocations: &Revocations,
+        verification: &Arc<VerificationService>,
+    ) -> Arc<RegistrationService> {
+        Arc::new(RegistrationService::new(RegistrationParts {
+            accounts: self.account_store(),
+            verification: Arc::clone(verification),
+            revocations: revocations.clone(),
+            limits: self.limits(),
+            clock: self.clock(),
+            entropy: self.entropy(),
+        }))
+    }
+
+    fn linking(&self, revocations: &Revocations, backlog: Arc<Hub>) -> Arc<LinkingService> {
+        Arc::new(LinkingService::new(LinkingParts {
+            accounts: self.account_store(),
+            links: self.accounts.clone(),
+            revocations: revocations.clone(),
+            backlog,
+            limits: self.limits(),
+            clock: self.clock(),
+            entropy: self.entropy(),
+        }))
+    }
+
+    fn provisioning(&self) -> Arc<ProvisioningRelay> {
+        Arc::new(ProvisioningRelay::new(self.limits(), self.entropy()))
+    }
+
+    fn sender_certificates(&self, secrets: &Secrets) -> Result<Arc<SenderCertificates>> {
+        Ok(Arc::new(SenderCertificates::new(
+            self.account_store(),
+            secrets.sender_signer(self.vault)?,
+            self.config.sender_certificates.lifetime(),
+            self.clock(),
+            self.entropy(),
+        )))
+    }
+
+    fn challenges(&self) -> Arc<ChallengeService> {
+        Arc::new(ChallengeService::new(ChallengeParts {
+            accounts: self.account_store(),
+            captcha: captcha_challenges(self.config.challenges),
+            push: push_challenges(self.config.challenges, &self.outbox),
+            limits: self.limits(),
+            clock: self.clock(),
+            entropy: self.entropy(),
+        }))
+    }
+
+    fn keys(&self) -> KeyService {
+        let store = SqliteKeys::new(Arc::clone(&self.stores.accounts));
+        KeyService::new(Arc::new(store), self.accounts.clone(), self.gates(), Arc::new(NoGroupSendTokens))
+    }
+
+    fn messages(
+        &self,
+        queue: &MessageQueue,
+        challenges: &Arc<ChallengeService>,
+        report_tokens: ReportTokens,
+    ) -> MessageService {
+        MessageService::new(MessageParts {
+            queue: queue.clone(),
+            recipients: self.accounts.clone(),
+            limits: self.gates(),
+            gate: Arc::new(Challenged(Arc::clone(challenges))),
+            group_send_tokens: Arc::new(NoGroupSendTokens),
+            report_tokens,
+            clock: self.clock(),
+            entropy: self.entropy(),
+        })
+    }
+}
+
+fn captcha_challenges(Challenges { enabled, captcha, .. }: Challenges) -> Option<Arc<dyn CaptchaVerifier>> {
+    (enabled && captcha).then(|| Arc::new(AcceptAnyCaptcha) as _)
+}
+
+fn push_challenges(
+    Challenges { enabled, push, .. }: Challenges,
+    outbox: &Arc<Outbox>,
+) -> Option<Arc<dyn PushChallenges>> {
+    match push {
+        PushProvider::Outbox if enabled => Some(outbox.clone()),
+        PushProvider::Outbox | PushProvider::None => None,
+    }
+}
