@@ -22,13 +22,18 @@ const PASSWORD_LEN: usize = 24;
 const KYBER_KEY_LEN: usize = 1569;
 const KYBER_KEY_TYPE: u8 = 8;
 
-/// A registered account's primary device.
+/// The access key for sealed sender that every account here has.
+pub const ACCESS_KEY: [u8; 16] = [7; 16];
+
+/// A device of a registered account, the primary unless it was linked.
 #[derive(Clone, Debug)]
 pub struct Account {
     /// The account identity.
     pub aci: Uuid,
     /// The phone-number identity.
     pub pni: Uuid,
+    /// Which of the account's devices it is.
+    pub device_id: u8,
     /// The phone number.
     pub number: String,
     /// The device password.
@@ -40,9 +45,9 @@ pub struct Account {
 }
 
 impl Account {
-    /// The `Authorization` header of its primary device.
+    /// The `Authorization` header of the device.
     pub fn authorization(&self) -> String {
-        basic(&format!("{}.1", self.aci), &self.password)
+        basic(&format!("{}.{}", self.aci, self.device_id), &self.password)
     }
 }
 
@@ -141,7 +146,7 @@ pub fn registration_body(session_id: &str, aci: &KeySet, pni: &KeySet, ids: (u16
             "registrationId": ids.0,
             "pniRegistrationId": ids.1,
             "capabilities": { "spqr": true },
-            "unidentifiedAccessKey": STANDARD.encode([7_u8; 16]),
+            "unidentifiedAccessKey": STANDARD.encode(ACCESS_KEY),
             "unrestrictedUnidentifiedAccess": false,
             "discoverableByPhoneNumber": true,
         },
@@ -171,11 +176,7 @@ pub async fn register_over(
     keys: (&KeySet, &KeySet),
 ) -> anyhow::Result<Account> {
     let session_id = verify_number(outbox, https, number).await?;
-    let (password, ids) = {
-        let mut rng = rand::rng();
-        let password: String = (0..PASSWORD_LEN).map(|_| char::from(rng.sample(Alphanumeric))).collect();
-        (password, (rng.random_range(1..=16383), rng.random_range(1..=16383)))
-    };
+    let (password, ids) = new_device();
     let call = Call::post("/v1/registration")
         .authorization(&basic(number, &password))
         .json(&registration_body(&session_id, keys.0, keys.1, ids));
@@ -184,11 +185,55 @@ pub async fn register_over(
     Ok(Account {
         aci: id("uuid").context("registration without uuid")?,
         pni: id("pni").context("registration without pni")?,
+        device_id: 1,
         number: number.to_owned(),
         password,
         registration_id: ids.0,
         pni_registration_id: ids.1,
     })
+}
+
+/// A password and the two registration ids of a new device.
+fn new_device() -> (String, (u16, u16)) {
+    let mut rng = rand::rng();
+    let password = (0..PASSWORD_LEN).map(|_| char::from(rng.sample(Alphanumeric))).collect();
+    (password, (rng.random_range(1..=16383), rng.random_range(1..=16383)))
+}
+
+/// The body of a device's request to be linked with that code; tests spoil parts of it.
+pub fn link_body(code: &str, aci: &KeySet, pni: &KeySet, ids: (u16, u16)) -> Value {
+    json!({
+        "verificationCode": code,
+        "aciSignedPreKey": aci.signed,
+        "pniSignedPreKey": pni.signed,
+        "aciPqLastResortPreKey": aci.last_resort,
+        "pniPqLastResortPreKey": pni.last_resort,
+        "accountAttributes": {
+            "fetchesMessages": true,
+            "registrationId": ids.0,
+            "pniRegistrationId": ids.1,
+            "capabilities": { "spqr": true },
+        },
+    })
+}
+
+/// Links one more device over an open connection, to the account of this primary. `keys` are those with which
+/// it was registered: they are signed by its identities.
+pub async fn link_over(
+    https: &mut Https,
+    primary: &Account,
+    keys: (&KeySet, &KeySet),
+) -> anyhow::Result<Account> {
+    let call = Call::get("/v1/devices/provisioning/code").auth(primary);
+    let code = https.send(call).await?.success().context("a link code")?.json()?;
+    let code = code["verificationCode"].as_str().context("no code")?;
+    let (password, ids) = new_device();
+    let call = Call::put("/v1/devices/link")
+        .authorization(&basic(&primary.number, &password))
+        .json(&link_body(code, keys.0, keys.1, ids));
+    let linked = https.send(call).await?.success().context("linking")?.json()?;
+    let device_id = linked["deviceId"].as_u64().and_then(|id| id.try_into().ok()).context("no device id")?;
+    Ok(Account { device_id, password, registration_id: ids.0, pni_registration_id: ids.1, ..primary.clone() })
 }
 
 /// Registers that number with keys of its own.

@@ -6,17 +6,22 @@
 
 pub mod account;
 pub mod https;
+pub mod multi_recipient;
 pub mod outbox;
+pub mod pipe;
 pub mod process;
 pub mod server;
 pub mod socket;
 pub mod tls;
+mod upgrade;
 pub mod websocket;
 pub mod wire;
 
-pub use account::{Account, KeySet, register, register_many, register_with};
+pub use account::{Account, KeySet, link_over, register, register_many, register_with};
 pub use https::{Answer, Call, HttpVersion, Https};
 pub use outbox::Outbox;
+pub use pipe::{Carrier, Pipe};
 pub use server::{Server, ServerOptions};
-pub use socket::{ChatSocket, Event, Refused};
+pub use socket::{ChatSocket, Event};
 pub use tls::Target;
+pub use upgrade::Refused;

@@ -56,6 +56,13 @@ pub fn memory(pid: u32) -> anyhow::Result<Memory> {
     Ok(Memory { rss_kib: field("Rss")?, pss_kib: field("Pss")?, anonymous_kib: field("Anonymous")? })
 }
 
+/// Resident memory of a process in KiB, as cheaply as it can be asked: for looking often.
+pub fn resident_kib(pid: u32) -> anyhow::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm"))?;
+    let pages: u64 = text.split(' ').nth(1).context("statm")?.parse()?;
+    Ok(pages * (rustix::param::page_size() as u64) / 1024)
+}
+
 /// Number of descriptors a process holds.
 pub fn descriptors(pid: u32) -> anyhow::Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
@@ -85,6 +92,7 @@ mod tests {
         assert!(cpu_time_by_thread(pid).unwrap().values().sum::<Duration>() > before);
         let memory = memory(pid).unwrap();
         assert!(memory.rss_kib >= memory.pss_kib && memory.pss_kib > 0);
+        assert!(resident_kib(pid).unwrap() >= memory.pss_kib / 2);
         assert!(descriptors(pid).unwrap() >= 3);
         let (total, stolen) = stolen_ticks().unwrap();
         assert!(total > stolen);

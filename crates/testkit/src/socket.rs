@@ -1,52 +1,27 @@
-//! The chat socket: request and response frames over a websocket over TLS.
+//! The chat socket: request and response frames over a websocket over TLS, on HTTP/1.1 or HTTP/2.
 //!
-//! One owner, no tasks, no locks. What is queued goes out together, in as few TLS records as possible, the
-//! next time the socket is polled; what comes in is read in place.
+//! One owner, no tasks, no locks.
 
 use std::{
     collections::VecDeque,
     future::poll_fn,
     io,
-    pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use anyhow::{Context as _, bail};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use anyhow::bail;
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use serde_json::Value;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
-    net::TcpStream,
-};
-use tokio_rustls::client::TlsStream;
 
 use crate::{
     account::Account,
     https::HttpVersion,
-    tls::{HOST, Target},
+    pipe::Pipe,
+    tls::Target,
+    upgrade::{Upgraded, Wish, upgrade},
     websocket::{self, FrameSpan},
     wire::{self, FrameView},
 };
-
-/// Room for one TLS record's plaintext.
-const READ_LEN: usize = 16 * 1024;
-/// The upgrade's response head is far smaller than this.
-const HEAD_LEN_MAX: usize = 16 * 1024;
-/// A write buffer that grew beyond this is given back once it is empty.
-const WRITE_KEEP_LEN: usize = 256 * 1024;
-
-/// The server answered the upgrade with another status than 101.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused(pub u16);
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the upgrade was answered with status {}", self.0)
-    }
-}
-
-impl std::error::Error for Refused {}
 
 /// What came in, read in place.
 #[derive(Clone, Copy, Debug)]
@@ -78,75 +53,66 @@ pub struct Delivery {
 /// A connected chat socket.
 #[derive(Debug)]
 pub struct ChatSocket {
-    stream: TlsStream<TcpStream>,
-    /// Received bytes lie in `start..end`.
-    inbox: Vec<u8>,
-    start: usize,
-    end: usize,
-    /// Queued bytes of which `written` have been handed to TLS.
-    outbox: Vec<u8>,
-    written: usize,
-    unflushed: bool,
+    pipe: Pipe,
     payload: Vec<u8>,
     masks: SmallRng,
     next_id: u64,
     deliveries: VecDeque<Delivery>,
     queue_empty: bool,
     close_code: Option<u16>,
+    alert: Option<String>,
 }
 
 impl ChatSocket {
-    /// Connects as that account's device, or anonymously.
+    /// Connects as that account's device, or anonymously, over HTTP/1.1.
     pub async fn connect(target: &Target, account: Option<&Account>) -> anyhow::Result<Self> {
-        let authorization = account.map(Account::authorization);
-        Self::upgrade(target, authorization.as_deref()).await
+        Self::connect_over(target, HttpVersion::Http1, account).await
     }
 
-    /// Connects with this `Authorization` header, whatever it is.
+    /// Connects as that account's device, or anonymously, over that version of HTTP.
+    pub async fn connect_over(
+        target: &Target,
+        version: HttpVersion,
+        account: Option<&Account>,
+    ) -> anyhow::Result<Self> {
+        let authorization = account.map(Account::authorization);
+        let wish = Wish { authorization: authorization.as_deref(), ..Wish::default() };
+        Ok(Self::new(upgrade(target, version, wish).await?))
+    }
+
+    /// Connects as that account's device and asks for no messages.
+    pub async fn connect_without_messages(
+        target: &Target,
+        version: HttpVersion,
+        account: &Account,
+    ) -> anyhow::Result<Self> {
+        let authorization = account.authorization();
+        let wish = Wish { authorization: Some(&authorization), disable_messages: true };
+        Ok(Self::new(upgrade(target, version, wish).await?))
+    }
+
+    /// Connects over HTTP/1.1 with this `Authorization` header, whatever it is.
     pub async fn upgrade(target: &Target, authorization: Option<&str>) -> anyhow::Result<Self> {
-        let mut stream = target.connect(HttpVersion::Http1).await?;
-        let mut rng = SmallRng::seed_from_u64(rand::random());
-        let key = STANDARD.encode(rng.random::<[u8; 16]>());
-        let authorization =
-            authorization.map(|value| format!("authorization: {value}\r\n")).unwrap_or_default();
-        let head = format!(
-            "GET /v1/websocket/ HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{authorization}\
-             x-signal-receive-stories: false\r\nuser-agent: heliograph-testkit\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).await?;
-        // A write is done when TLS has taken it; the last of it may not have left yet.
-        stream.flush().await?;
-        let mut received = Vec::new();
-        let body = loop {
-            if let Some(at) = received.windows(4).position(|window| window == b"\r\n\r\n") {
-                break at + 4;
-            }
-            anyhow::ensure!(received.len() < HEAD_LEN_MAX, "endless response to the upgrade");
-            let read = stream.read_buf(&mut received).await?;
-            anyhow::ensure!(read > 0, "the connection ended during the upgrade");
-        };
-        let head = std::str::from_utf8(&received[..body]).context("response head")?;
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("status line")?;
-        if status != 101 {
-            return Err(Refused(status).into());
-        }
-        let inbox = received.split_off(body);
-        Ok(Self {
-            stream,
-            start: 0,
-            end: inbox.len(),
-            inbox,
-            outbox: Vec::new(),
-            written: 0,
-            unflushed: false,
+        let wish = Wish { authorization, ..Wish::default() };
+        Ok(Self::new(upgrade(target, HttpVersion::Http1, wish).await?))
+    }
+
+    fn new(Upgraded { pipe, alert }: Upgraded) -> Self {
+        Self {
+            pipe,
+            alert,
             payload: Vec::new(),
-            masks: rng,
+            masks: SmallRng::seed_from_u64(rand::random()),
             next_id: 0,
             deliveries: VecDeque::new(),
             queue_empty: false,
             close_code: None,
-        })
+        }
+    }
+
+    /// What the server told the device on the way in, in `X-Signal-Alert`.
+    pub fn alert(&self) -> Option<&str> {
+        self.alert.as_deref()
     }
 
     /// Queues a request and returns its id.
@@ -156,7 +122,7 @@ impl ChatSocket {
         self.payload.clear();
         wire::put_request(&mut self.payload, id, verb, path, headers, body);
         let mask = self.masks.random();
-        websocket::put_frame(&mut self.outbox, websocket::BINARY, &self.payload, mask);
+        websocket::put_frame(self.pipe.outbox(), websocket::BINARY, &self.payload, mask);
         id
     }
 
@@ -165,98 +131,59 @@ impl ChatSocket {
         self.payload.clear();
         wire::put_response(&mut self.payload, id, 200, "OK");
         let mask = self.masks.random();
-        websocket::put_frame(&mut self.outbox, websocket::BINARY, &self.payload, mask);
+        websocket::put_frame(self.pipe.outbox(), websocket::BINARY, &self.payload, mask);
     }
 
     /// Queues a frame of any kind with any content.
     pub fn queue_frame(&mut self, opcode: u8, payload: &[u8]) {
         let mask = self.masks.random();
-        websocket::put_frame(&mut self.outbox, opcode, payload, mask);
+        websocket::put_frame(self.pipe.outbox(), opcode, payload, mask);
     }
 
     /// Queues bytes that need not be a websocket frame.
     pub fn queue_raw(&mut self, bytes: &[u8]) {
-        self.outbox.extend_from_slice(bytes);
+        self.pipe.outbox().extend_from_slice(bytes);
     }
 
     /// Number of queued bytes that have not been handed to TLS yet.
     pub fn unsent(&self) -> usize {
-        self.outbox.len() - self.written
+        self.pipe.unsent()
     }
 
     /// The next whole frame that has been received, if there is one. Pings are answered on the way.
     pub fn received(&mut self) -> anyhow::Result<Option<Event<'_>>> {
         loop {
-            let span = match websocket::first_frame(&self.inbox[self.start..self.end])? {
+            let FrameSpan { opcode, payload, len } = match websocket::first_frame(self.pipe.received())? {
                 Ok(span) => span,
                 Err(needed) => {
-                    self.make_room(needed);
+                    self.pipe.make_room(needed);
                     return Ok(None);
                 }
             };
-            let FrameSpan { opcode, payload, len } = span;
-            let payload = self.start + payload..self.start + len;
-            self.start += len;
             match opcode {
-                websocket::BINARY => return Ok(Some(Event::Frame(FrameView::parse(&self.inbox[payload])?))),
-                websocket::CLOSE => return close_event(&self.inbox[payload]).map(Some),
-                websocket::PING => {
-                    let mask = self.masks.random();
-                    websocket::put_frame(&mut self.outbox, websocket::PONG, &self.inbox[payload], mask);
+                websocket::BINARY => {
+                    return Ok(Some(Event::Frame(FrameView::parse(&self.pipe.take(len)[payload..])?)));
                 }
-                websocket::PONG => {}
+                websocket::CLOSE => return close_event(&self.pipe.take(len)[payload..]).map(Some),
+                websocket::PING => {
+                    let content = self.pipe.take(len)[payload..].to_vec();
+                    self.queue_frame(websocket::PONG, &content);
+                }
+                websocket::PONG => _ = self.pipe.take(len),
                 other => bail!("unexpected websocket opcode {other}"),
             }
-        }
-    }
-
-    /// Makes the buffer hold at least `needed` bytes from `start` on, with a record's worth to read into.
-    fn make_room(&mut self, needed: usize) {
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        } else if self.inbox.len() - self.end < READ_LEN / 4 || self.inbox.len() - self.start < needed {
-            self.inbox.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-        }
-        if self.inbox.len() - self.start < needed.max(READ_LEN) {
-            self.inbox.resize(self.start + needed.max(READ_LEN), 0);
         }
     }
 
     /// Sends what is queued and reads what there is. Ready when something was read; an error when the
     /// connection has ended. Call [`Self::received`] until it has no more before polling.
     pub fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Poll::Ready(Err(error)) = self.poll_send(cx) {
-            return Poll::Ready(Err(error));
-        }
-        if self.inbox.len() == self.end {
-            self.make_room(READ_LEN);
-        }
-        let mut buffer = ReadBuf::new(&mut self.inbox[self.end..]);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-        let read = buffer.filled().len();
-        if read == 0 {
-            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-        }
-        self.end += read;
-        Poll::Ready(Ok(()))
+        self.pipe.poll_io(cx)
     }
 
     /// Sends what is queued. Ready when all of it has been given to the kernel.
     pub fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.written < self.outbox.len() {
-            let pending = &self.outbox[self.written..];
-            self.written += ready!(Pin::new(&mut self.stream).poll_write(cx, pending))?;
-            self.unflushed = true;
-        }
-        if self.unflushed {
-            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-            self.unflushed = false;
-        }
-        self.written = 0;
-        self.outbox.clear();
-        self.outbox.shrink_to(WRITE_KEEP_LEN);
-        Poll::Ready(Ok(()))
+        self.pipe.poll_send(cx)
     }
 
     /// Waits until all that is queued has been given to the kernel.

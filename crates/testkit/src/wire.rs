@@ -237,7 +237,7 @@ fn varint_len(value: u64) -> usize {
     usize::try_from((64 - (value | 1).leading_zeros()).div_ceil(7)).unwrap_or(10)
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7F) as u8 | 0x80);
         value >>= 7;

@@ -38,6 +38,7 @@ const ATTRIBUTES: &str =
     r#"{"fetchesMessages":true,"registrationId":1,"unrestrictedUnidentifiedAccess":true}"#;
 const DIGEST: &str = r#"{"identityType":"aci","digest":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}"#;
 const TOKENS: &str = r#"{"number":"+15550100001","tokens":["user:password"]}"#;
+const CAPTCHA: &str = r#"{"type":"captcha","token":"token","captcha":"captcha"}"#;
 /// To a device that does not exist, so that it is answered without anything happening.
 const MESSAGE: &str = r#"{"timestamp":1,"messages":[{"type":1,"destinationDeviceId":2,"destinationRegistrationId":1,"content":"AA=="}]}"#;
 
@@ -59,6 +60,14 @@ fn cases() -> Vec<Case> {
     vec![
         rest(Device, get.clone(), "/v1/accounts/whoami", "", "200"),
         rest(Device, put.clone(), "/v1/accounts/attributes", ATTRIBUTES, DONE),
+        rest(Device, get.clone(), "/v1/devices", "", "200"),
+        // A device that the account does not have, and that is as good as removed.
+        rest(Device, delete.clone(), "/v1/devices/{device}", "", DONE),
+        rest(Device, get.clone(), "/v1/devices/provisioning/code", "", "200"),
+        rest(Newcomer, put.clone(), "/v1/devices/link", "{}", "422"),
+        // Identifiers of codes are 32 bytes.
+        rest(Device, get.clone(), "/v1/devices/wait_for_linked_device/{code}", "", "400"),
+        rest(Device, put.clone(), "/v1/provisioning/{address}", r#"{"body":"AA=="}"#, "404"),
         rest(Device, put.clone(), "/v1/devices/capabilities", r#"{"spqr":true}"#, DONE),
         rest(Device, put.clone(), "/v1/accounts/registration_lock", LOCK, DONE),
         rest(Device, delete.clone(), "/v1/accounts/registration_lock", "", DONE),
@@ -79,6 +88,10 @@ fn cases() -> Vec<Case> {
         rest(Device, get.clone(), "/v2/accounts/data_report", "", "200"),
         rest(Anybody, post.clone(), "/v2/backup/auth/check", TOKENS, "200"),
         rest(Anybody, post.clone(), "/v2/svr/auth/check", TOKENS, "200"),
+        rest(Device, get.clone(), "/v1/certificate/delivery", "", "200"),
+        // Challenges are switched off: there is nothing to push, and nothing that an answer would not do.
+        rest(Device, post.clone(), "/v1/challenge/push", "", "404"),
+        rest(Device, put.clone(), "/v1/challenge", CAPTCHA, "200"),
         rest(Device, get.clone(), "/v2/config", "", "200"),
         rest(Anybody, get.clone(), "/v1/keepalive", "", "200"),
         rest(Anybody, get.clone(), "/v1/keepalive/provisioning", "", "200"),
@@ -90,7 +103,14 @@ fn cases() -> Vec<Case> {
             without: Some("401"),
             ..rest(MaybeDevice, get.clone(), "/v2/keys/{target}/{devices}", "", "200")
         },
-        rest(Device, put.clone(), "/v1/messages/{destination}", MESSAGE, "409"),
+        Case {
+            // Without credentials an access key or a token must come with it.
+            without: Some("401"),
+            ..rest(MaybeDevice, put.clone(), "/v1/messages/{destination}", MESSAGE, "409")
+        },
+        // What a caller shows for a multi-recipient message is not credentials of a device.
+        rest(Anybody, put.clone(), "/v1/messages/multi_recipient", "", "415"),
+        rest(Device, post.clone(), "/v1/messages/report/{source}/{guid}", "", "202"),
         rest(Newcomer, post.clone(), "/v1/registration", "{}", "422"),
         rest(Anybody, post.clone(), "/v1/verification/session", r#"{"number":"+15550109999"}"#, "200"),
         rest(Anybody, get, "/v1/verification/session/{id}", "", "404"),
@@ -106,6 +126,14 @@ fn cases() -> Vec<Case> {
         grpc(Device, "/org.signal.chat.account.Accounts/ConfigureUnidentifiedAccess", EMPTY),
         grpc(Device, "/org.signal.chat.account.Accounts/GetAccountDataReport", OK),
         grpc(Anonymous, "/org.signal.chat.account.AccountsAnonymous/CheckAccountExistence", EMPTY),
+        grpc(Device, "/org.signal.chat.challenge.Challenge/HandleChallengeResponse", EMPTY),
+        grpc(Device, "/org.signal.chat.credentials.Credentials/GetDeliveryCertificate", OK),
+        grpc(Device, "/org.signal.chat.device.Devices/GetDevices", OK),
+        grpc(Device, "/org.signal.chat.device.Devices/RemoveDevice", EMPTY),
+        grpc(Device, "/org.signal.chat.device.Devices/SetDeviceName", EMPTY),
+        grpc(Device, "/org.signal.chat.device.Devices/SetPushToken", EMPTY),
+        grpc(Device, "/org.signal.chat.device.Devices/ClearPushToken", OK),
+        grpc(Device, "/org.signal.chat.device.Devices/SetCapabilities", OK),
         grpc(Device, "/org.signal.chat.keys.Keys/GetPreKeyCount", OK),
         grpc(Device, "/org.signal.chat.keys.Keys/GetPreKeys", EMPTY),
         grpc(Device, "/org.signal.chat.keys.Keys/SetOneTimeEcPreKeys", EMPTY),
@@ -115,6 +143,10 @@ fn cases() -> Vec<Case> {
         grpc(Anonymous, "/org.signal.chat.keys.KeysAnonymous/GetPreKeys", EMPTY),
         grpc(Device, "/org.signal.chat.messages.Messages/SendMessage", EMPTY),
         grpc(Device, "/org.signal.chat.messages.Messages/SendSyncMessage", EMPTY),
+        grpc(Anonymous, "/org.signal.chat.messages.MessagesAnonymous/SendSingleRecipientMessage", EMPTY),
+        grpc(Anonymous, "/org.signal.chat.messages.MessagesAnonymous/SendStory", EMPTY),
+        grpc(Anonymous, "/org.signal.chat.messages.MessagesAnonymous/SendMultiRecipientMessage", EMPTY),
+        grpc(Anonymous, "/org.signal.chat.messages.MessagesAnonymous/SendMultiRecipientStory", EMPTY),
     ]
 }
 
@@ -134,7 +166,12 @@ impl Case {
             ("{service_id}", aci.as_str()),
             ("{destination}", &aci),
             ("{target}", &aci),
+            ("{source}", &aci),
+            ("{guid}", &aci),
             ("{devices}", "*"),
+            ("{device}", "9"),
+            ("{code}", "AAAA"),
+            ("{address}", "AAAA"),
             ("{id}", "AAAAAAAAAAAAAAAAAAAAAAAA"),
         ]
         .iter()
