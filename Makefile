@@ -25,7 +25,7 @@ check: ## what must be clean before a commit: format, lints, unit tests
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --workspace --locked --lib
 
-bench: build ## the load generator's standard run
+bench: build ## measure the server beside the floor: all figures, twenty minutes
 	cargo build --release --locked -p heliograph-bench
 	target/release/heliograph-bench
 

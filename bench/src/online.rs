@@ -15,19 +15,17 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use serde::Serialize;
-use testkit::{
-    Account, ChatSocket, Event, Target, websocket,
-    wire::{EnvelopeView, FrameView, RECEIPT},
-};
 use tokio::{
     task::JoinSet,
     time::{Instant, Sleep, sleep, timeout},
 };
 
 use crate::{
+    contestant::Contestant,
     histogram::{Histogram, Percentiles},
+    link::{Incoming, Link, Party},
     meter::{Meter, Usage},
-    template::{Template, answered_number, content_number},
+    template::Template,
 };
 
 /// How long the messages under way at the end may take before they count as lost.
@@ -72,24 +70,35 @@ pub(crate) struct OnlineResult {
 /// A sender and a recipient, both connected.
 #[derive(Debug)]
 pub(crate) struct Pair {
-    sender: ChatSocket,
-    recipient: ChatSocket,
+    sender: Link,
+    recipient: Link,
     template: Template,
     next: u64,
 }
 
 impl Pair {
-    pub(crate) async fn connect(
-        target: &Target,
-        sender: &Account,
-        recipient: &Account,
+    /// Pairs of the contestant's first parties.
+    pub(crate) async fn connect_all(
+        contestant: &Contestant,
+        count: usize,
+        content_len: usize,
+    ) -> anyhow::Result<Vec<Self>> {
+        let (senders, recipients) = contestant.parties[..2 * count].split_at(count);
+        let mut pairs = Vec::with_capacity(count);
+        for (sender, recipient) in senders.iter().zip(recipients) {
+            pairs.push(Self::connect(contestant, sender, recipient, content_len).await?);
+        }
+        Ok(pairs)
+    }
+
+    async fn connect(
+        contestant: &Contestant,
+        sender: &Party,
+        recipient: &Party,
         content_len: usize,
     ) -> anyhow::Result<Self> {
         let template = Template::new(recipient, content_len);
-        let mut sender = ChatSocket::connect(target, Some(sender)).await?;
-        let mut recipient = ChatSocket::connect(target, Some(recipient)).await?;
-        sender.settle().await?;
-        recipient.settle().await?;
+        let (sender, recipient) = (contestant.connect(sender).await?, contestant.connect(recipient).await?);
         Ok(Self { sender, recipient, template, next: 0 })
     }
 
@@ -251,47 +260,35 @@ impl Driver {
 
     fn send(&mut self, at: Instant) {
         let request = self.pair.template.numbered(self.pair.next);
-        self.pair.sender.queue_frame(websocket::BINARY, request);
+        self.pair.sender.queue(request);
         self.pair.next += 1;
         self.unfinished += 1;
         self.under_way.push_back(Sent { at, delivered: false, answered: false });
     }
 
     fn take_deliveries(&mut self, measured: bool) -> anyhow::Result<()> {
-        loop {
-            let (id, number) = match self.pair.recipient.received()? {
-                None => return Ok(()),
-                Some(Event::Frame(FrameView::Request(request))) if request.is_delivery() => {
-                    let envelope = EnvelopeView::parse(request.body)?;
-                    (request.id, content_number(envelope.content).context("not a message of ours")?)
-                }
-                Some(other) => bail!("the recipient got {other:?}"),
+        while let Some(incoming) = self.pair.recipient.received()? {
+            let Incoming::Delivery { token, number } = incoming else {
+                bail!("the recipient got {incoming:?}")
             };
-            self.pair.recipient.queue_ack(id);
+            self.pair.recipient.queue_ack(token);
             self.settle(number, true, measured)?;
         }
+        Ok(())
     }
 
     fn take_answers(&mut self, measured: bool) -> anyhow::Result<()> {
-        loop {
-            let number = match self.pair.sender.received()? {
-                None => return Ok(()),
-                Some(Event::Frame(FrameView::Response(response))) => {
-                    ensure!(response.status == 200, "a message was answered with {}", response.status);
-                    answered_number(response.id).context("an answer to nothing")?
-                }
-                Some(Event::Frame(FrameView::Request(request))) if request.is_delivery() => {
-                    let kind = EnvelopeView::parse(request.body)?.kind;
-                    ensure!(kind == RECEIPT, "the sender got an envelope of type {kind}");
-                    let id = request.id;
-                    self.pair.sender.queue_ack(id);
+        while let Some(incoming) = self.pair.sender.received()? {
+            match incoming {
+                Incoming::Answer { number } => self.settle(number, false, measured)?,
+                Incoming::Receipt { token } => {
+                    self.pair.sender.queue_ack(token);
                     self.receipts += u64::from(measured);
-                    continue;
                 }
-                Some(other) => bail!("the sender got {other:?}"),
-            };
-            self.settle(number, false, measured)?;
+                other => bail!("the sender got {other:?}"),
+            }
         }
+        Ok(())
     }
 
     /// Notes that a message was delivered, or else answered.

@@ -1,7 +1,7 @@
 //! What the server has promised, and what it has kept.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     time::Duration,
 };
@@ -10,18 +10,19 @@ use parking_lot::Mutex;
 use testkit::Account;
 use tokio::{sync::watch, time::Instant};
 
-use crate::Control;
+use crate::{Control, sender::Way};
 
 /// An acknowledgement that was written to the socket this long before the connection ended must have been
 /// heard: it travels one way, and nothing tells the reader when it has arrived.
 pub(crate) const ACK_GRACE: Duration = Duration::from_millis(500);
 
-/// A message: who sent it to whom, and which one it is.
+/// A message: who sent it to which device of whom, and which one it is. Its bytes are the same for all devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct MessageKey {
     pub(crate) sender: u16,
     pub(crate) reader: u16,
     pub(crate) number: u32,
+    pub(crate) device: u8,
 }
 
 impl MessageKey {
@@ -30,12 +31,13 @@ impl MessageKey {
         (upper | u64::from(self.number)).to_be_bytes()
     }
 
-    pub(crate) fn from_content(content: &[u8]) -> Option<Self> {
-        let [s0, s1, r0, r1, n0, n1, n2, n3] = *content.first_chunk()?;
+    pub(crate) fn from_bytes(bytes: &[u8], device: u8) -> Option<Self> {
+        let [s0, s1, r0, r1, n0, n1, n2, n3] = *bytes.first_chunk()?;
         Some(Self {
             sender: u16::from_be_bytes([s0, s1]),
             reader: u16::from_be_bytes([r0, r1]),
             number: u32::from_be_bytes([n0, n1, n2, n3]),
+            device,
         })
     }
 }
@@ -57,6 +59,8 @@ pub(crate) struct Ledger {
     last_kill: Mutex<Option<Instant>>,
     /// Messages answered with 200, and the round it was in.
     accepted: Mutex<HashMap<MessageKey, u32>>,
+    /// Requests answered with 200, by the way they were sent.
+    accepted_requests: Mutex<BTreeMap<Way, u64>>,
     /// How often each message was delivered.
     delivered: Mutex<HashMap<MessageKey, u32>>,
     pub(crate) registered: Mutex<Vec<Registered>>,
@@ -80,8 +84,11 @@ impl Ledger {
         *self.last_kill.lock() = Some(at);
     }
 
-    pub(crate) fn accepted(&self, key: MessageKey) {
-        self.accepted.lock().insert(key, self.round.load(Ordering::Relaxed));
+    /// One request was answered with 200: all that it sent is promised.
+    pub(crate) fn accepted(&self, way: Way, keys: &[MessageKey]) {
+        let round = self.round.load(Ordering::Relaxed);
+        self.accepted.lock().extend(keys.iter().map(|key| (*key, round)));
+        *self.accepted_requests.lock().entry(way).or_default() += 1;
     }
 
     pub(crate) fn delivered(&self, key: MessageKey) {
@@ -116,8 +123,14 @@ impl Ledger {
         }
     }
 
-    /// Every accepted message must have been delivered. What is missing leads the faults: it weighs most.
-    pub(crate) fn compare(&self) {
+    /// Every accepted message must have been delivered, and some of every way accepted. What is missing leads
+    /// the faults: it weighs most.
+    pub(crate) fn compare(&self, ways: impl Iterator<Item = Way>) {
+        for way in
+            ways.filter(|way| !self.accepted_requests.lock().contains_key(way)).collect::<BTreeSet<_>>()
+        {
+            self.fault(format!("nothing was accepted that was sent {way:?}"));
+        }
         let missing: Vec<_> = {
             let (accepted, delivered) = (self.accepted.lock(), self.delivered.lock());
             accepted
@@ -138,9 +151,10 @@ impl Ledger {
         let redelivered: u64 = delivered.values().map(|count| u64::from(*count - 1)).sum();
         let waiting = accepted.keys().filter(|key| !delivered.contains_key(key)).count();
         format!(
-            "{} accepted, {} delivered, {waiting} undelivered, {redelivered} redelivered, {} unanswered, \
-             {} refused, {} registered, {} keys fetched, {} faults",
+            "{} accepted ({:?} requests), {} delivered, {waiting} undelivered, {redelivered} redelivered, \
+             {} unanswered, {} refused, {} registered, {} keys fetched, {} faults",
             accepted.len(),
+            self.accepted_requests.lock(),
             delivered.len(),
             self.unanswered.load(Ordering::Relaxed),
             self.refused.load(Ordering::Relaxed),

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    Control, Stage,
+    Control, Stage, content,
     ledger::{ACK_GRACE, Ledger, MessageKey},
 };
 
@@ -44,6 +44,7 @@ struct Seen {
     acked: Option<(Instant, usize)>,
 }
 
+/// One device of an account that reads.
 pub(crate) struct Reader {
     index: u16,
     account: Account,
@@ -182,9 +183,9 @@ impl Reader {
     /// Holds a delivery against all earlier ones.
     fn check(&mut self, envelope: &EnvelopeView<'_>, last_place: &mut Option<u64>) -> Option<MessageKey> {
         let guid = <[u8; 16]>::try_from(envelope.guid).ok();
-        let key = MessageKey::from_content(envelope.content).filter(|key| key.reader == self.index);
-        let (Some(key), Some(guid)) = (key, guid) else {
-            self.ledger.fault("a reader got a message that nobody sent it");
+        let key = content::key_of(envelope.content, self.account.device_id);
+        let (Some(key), Some(guid)) = (key.filter(|key| key.reader == self.index), guid) else {
+            self.ledger.fault("a reader got a message that nobody sent it, or not as it was sent");
             return None;
         };
         self.ledger.delivered(key);
