@@ -1,9 +1,10 @@
-// An account as its primary device knows it, and how it registers.
+// An account as one of its devices knows it, and how it registers.
 
 import crypto from 'node:crypto';
 import * as Signal from '@signalapp/libsignal-client';
 import { ProfileKey } from '@signalapp/libsignal-client/zkgroup.js';
 import { b64, u8 } from './bytes.mjs';
+import { basicAuth } from './client.mjs';
 import { IdentityStore, keyJson } from './store.mjs';
 
 const PASSWORD_BYTES = 18;
@@ -26,9 +27,9 @@ export class Account {
   }
 
   /** New identities and keys, as a reinstalled app has them. */
-  renewKeys() {
-    this.aciStore = new IdentityStore();
-    this.pniStore = new IdentityStore();
+  renewKeys({ aciIdentity, pniIdentity } = {}) {
+    this.aciStore = new IdentityStore(aciIdentity);
+    this.pniStore = new IdentityStore(pniIdentity);
     this.aciSignedPreKey = this.aciStore.newSignedPreKey();
     this.aciLastResort = this.aciStore.newKyberPreKey({ lastResort: true });
     this.pniSignedPreKey = this.pniStore.newSignedPreKey();
@@ -41,6 +42,13 @@ export class Account {
     fresh.recoveryPassword = this.recoveryPassword;
     fresh.profileKey = this.profileKey;
     return fresh;
+  }
+
+  /** One more device of the same account, not yet linked: the same identities and profile key, everything else its own. */
+  newDevice() {
+    const device = new Account(this.number);
+    device.renewKeys({ aciIdentity: this.aciStore.identity, pniIdentity: this.pniStore.identity });
+    return Object.assign(device, { aci: this.aci, pni: this.pni, profileKey: this.profileKey, deviceId: null });
   }
 
   /** The ACI as text. */
@@ -133,6 +141,39 @@ export class Account {
       pniPqLastResortPreKey: keyJson(this.pniLastResort),
     };
   }
+}
+
+/** The body of `PUT /v1/devices/link` for a device made by `newDevice`. */
+export function linkJson(device, verificationCode) {
+  return {
+    verificationCode,
+    accountAttributes: {
+      fetchesMessages: true,
+      registrationId: device.aciStore.registrationId,
+      pniRegistrationId: device.pniStore.registrationId,
+      name: null,
+      capabilities: Object.fromEntries(device.capabilities.map((name) => [name, true])),
+    },
+    aciSignedPreKey: keyJson(device.aciSignedPreKey),
+    pniSignedPreKey: keyJson(device.pniSignedPreKey),
+    aciPqLastResortPreKey: keyJson(device.aciLastResort),
+    pniPqLastResortPreKey: keyJson(device.pniLastResort),
+  };
+}
+
+/** Asks the primary for a link code: `{ verificationCode, tokenIdentifier }`. */
+export async function newLinkCode(primary) {
+  const response = await primary.rest('GET', '/v1/devices/provisioning/code');
+  if (response.status !== 200) throw new Error(`no link code: ${response.status} ${response.text}`);
+  return response.json;
+}
+
+/**
+ * Asks for the device to be linked, over an anonymous connection as Desktop does; resolves with the answer whatever its
+ * status. The user name of the credentials is the number, as in Desktop, unless it is given.
+ */
+export function requestLink(anonymous, device, body, user = device.number) {
+  return anonymous.rest('PUT', '/v1/devices/link', { json: body, headers: [basicAuth(user, device.password)] });
 }
 
 /** A device password, as apps make them. */

@@ -46,10 +46,11 @@ export function makeNet({ port, caPem, carrier }) {
 }
 
 /**
- * An authenticated connection. Events: `message` {envelope, timestamp, ack(status)}, `queueEmpty`, `alerts` {alerts},
+ * An authenticated connection. `trustRoots` are the keys that sender certificates are checked against, which an app has
+ * built in. Events: `message` {envelope, timestamp, ack(status)}, `queueEmpty`, `alerts` {alerts},
  * `serverTimestamp` {timestamp}, `interrupted` {cause}.
  */
-export async function connectAuthenticated(net, account, { receiveStories = false } = {}) {
+export async function connectAuthenticated(net, account, { receiveStories = false, trustRoots = [] } = {}) {
   const { events, closed, onConnectionInterrupted } = watch();
   const listener = {
     onConnectionInterrupted,
@@ -60,7 +61,7 @@ export async function connectAuthenticated(net, account, { receiveStories = fals
     onServerTimestamp: (timestamp) => events.push('serverTimestamp', { timestamp }),
   };
   const chat = await net.connectAuthenticatedChat(account.username, account.password, receiveStories, listener);
-  return new Connection({ chat, events, closed, account });
+  return new Connection({ chat, events, closed, account, trustRoots });
 }
 
 /** An unauthenticated connection. Its only event is `interrupted` {cause}. */
@@ -88,8 +89,8 @@ function watch() {
  * reported its end.
  */
 export class Connection {
-  constructor({ chat, events, closed, account }) {
-    Object.assign(this, { chat, events, closed, account });
+  constructor({ chat, events, closed, account, trustRoots = [] }) {
+    Object.assign(this, { chat, events, closed, account, trustRoots });
   }
 
   /** A raw REST request inside the websocket. Resolves with the answer whatever its status. */

@@ -22,6 +22,7 @@ const Field = Object.freeze({
   ephemeral: 12,
   urgent: 14,
   story: 16,
+  reportSpamToken: 17,
   sourceServiceId: 19,
   destinationServiceId: 20,
   serverGuid: 21,
@@ -49,6 +50,7 @@ export function parseEnvelope(bytes) {
     urgent: integer(Field.urgent) !== 0,
     urgentIsExplicit: value(Field.urgent) !== undefined,
     story: integer(Field.story) === 1,
+    reportSpamToken: value(Field.reportSpamToken),
     guid: guid && uuidText(guid),
     fields: fields.map((field) => field.number),
   };

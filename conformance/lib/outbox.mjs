@@ -1,4 +1,4 @@
-// The file to which a development server writes what would have gone out by SMS or call.
+// The file to which a development server writes what would have gone out by SMS, call or push.
 
 import fs from 'node:fs';
 import { sleep } from './bytes.mjs';
@@ -6,22 +6,27 @@ import { sleep } from './bytes.mjs';
 const DELIVERED_WITHIN_MS = 5_000;
 const POLL_MS = 10;
 
-/** Verification codes by phone number, in the order they were sent. */
+/** Verification codes by phone number, and push challenges by device, in the order they were sent. */
 export class Outbox {
   constructor(file) {
     this.file = file;
   }
 
-  /** Everything sent to the number so far: `[{ code, transport, time, to, kind }]`. */
+  /** The codes sent to the number so far: `[{ code, transport, time, to, kind }]`. */
   to(number) {
+    return this.#sent('verification_code', number);
+  }
+
+  /** Everything of that kind sent so far to that number or device. */
+  #sent(kind, to) {
     if (!fs.existsSync(this.file)) return [];
     const text = fs.readFileSync(this.file, 'utf8');
     const complete = text.slice(0, text.lastIndexOf('\n') + 1);
     return complete
       .split('\n')
-      .filter((line) => line.includes(number))
+      .filter((line) => line.includes(to))
       .map((line) => JSON.parse(line))
-      .filter((entry) => entry.kind === 'verification_code' && entry.to === number);
+      .filter((entry) => entry.kind === kind && entry.to === to);
   }
 
   /** How many codes were sent to the number. */
@@ -31,12 +36,25 @@ export class Outbox {
 
   /** The code after the first `already`, waiting for it if need be. */
   async next(number, already = 0) {
+    return this.#next('verification_code', number, already);
+  }
+
+  /** The challenges pushed so far to a device, `{aci}.{device}`. */
+  pushesTo(device) {
+    return this.#sent('push_challenge', device);
+  }
+
+  /** The challenge pushed to the device after the first `already`, waiting for it if need be. */
+  async nextPush(device, already = 0) {
+    return this.#next('push_challenge', device, already);
+  }
+
+  async #next(kind, to, already) {
     const deadline = Date.now() + DELIVERED_WITHIN_MS;
     for (;;) {
-      const entry = this.to(number)[already];
+      const entry = this.#sent(kind, to)[already];
       if (entry) return entry;
-      if (Date.now() > deadline)
-        throw new Error(`no verification code number ${already + 1} for ${number} in ${this.file}`);
+      if (Date.now() > deadline) throw new Error(`no ${kind} number ${already + 1} for ${to} in ${this.file}`);
       await sleep(POLL_MS);
     }
   }

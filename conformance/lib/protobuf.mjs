@@ -1,4 +1,4 @@
-// Protocol Buffers, just enough to look inside an envelope without generated code: every field comes out as its number
+// Protocol Buffers, just enough to do without generated code. When read, every field comes out as its number
 // and its raw value, so a test also sees a field that should not be there.
 
 const VARINT = 0;
@@ -59,4 +59,22 @@ export function readFields(bytes) {
     fields.push({ number: key >> 3, value: reader.value(key & 7) });
   }
   return fields;
+}
+
+/** The bytes of a message: `[[number, value]]`, where numbers become varints, and text and bytes length-delimited. */
+export function writeFields(fields) {
+  const parts = fields.flatMap(([number, value]) => {
+    if (typeof value === 'number') return [varint(number << 3), varint(value)];
+    const bytes = Buffer.from(value);
+    return [varint((number << 3) | LENGTH_DELIMITED), varint(bytes.length), bytes];
+  });
+  return Uint8Array.from(Buffer.concat(parts));
+}
+
+function varint(value) {
+  const bytes = [];
+  for (let rest = value; ; rest = Math.floor(rest / 0x80)) {
+    if (rest < 0x80) return Buffer.from([...bytes, rest]);
+    bytes.push((rest % 0x80) | 0x80);
+  }
 }

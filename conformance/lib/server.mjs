@@ -8,6 +8,7 @@ import readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Outbox } from './outbox.mjs';
+import { trustRootsOf } from './sealed.mjs';
 
 const READY_WITHIN_MS = 30_000;
 const STOPPED_WITHIN_MS = 15_000;
@@ -26,7 +27,11 @@ const LIMIT_NAMES = [
   'messages',
   'inbound_message_bytes',
   'check_account_existence',
+  'challenge',
   'pin',
+  'allocate_device',
+  'verify_device',
+  'wait_for_linked_device',
 ];
 
 /** The program to test: the `HELIOGRAPH_SERVER` variable, or the release build of this working copy. */
@@ -40,15 +45,18 @@ export class Server {
   #guard = null;
   #exit = null;
 
-  /** Prepares a fresh folder. `limits` overrides the wide limits of tests by name: `{ size, interval_ms }`, or `null` for the server's own. */
-  constructor({ binary = serverBinary(), limits = {} } = {}) {
+  /**
+   * Prepares a fresh folder. `limits` overrides the wide limits of tests by name: `{ size, interval_ms }`, or `null` for the
+   * server's own. `config` is more of the configuration file.
+   */
+  constructor({ binary = serverBinary(), limits = {}, config = '' } = {}) {
     this.binary = binary;
     this.home = fs.mkdtempSync(path.join(os.tmpdir(), 'heliograph-conformance-'));
     this.data = path.join(this.home, 'data');
     this.logFile = path.join(this.home, 'server.log');
     this.configFile = path.join(this.home, 'config.toml');
     this.outbox = new Outbox(path.join(this.data, 'outbox.jsonl'));
-    fs.writeFileSync(this.configFile, configToml(limits));
+    fs.writeFileSync(this.configFile, `${configToml(limits)}\n${config}`);
   }
 
   /** A server on a fresh data folder, accepting connections. */
@@ -63,10 +71,12 @@ export class Server {
     }
   }
 
-  /** First start: makes the data folder and learns the certificate to trust. */
+  /** First start: makes the data folder and learns what clients are told to trust. */
   async start() {
     await this.run();
-    this.caPem = (await this.clientConfig()).ca_pem;
+    const clientConfig = await this.clientConfig();
+    this.caPem = clientConfig.ca_pem;
+    this.trustRoots = trustRootsOf(clientConfig);
   }
 
   /** Runs the program on the data folder, on a port of its choice. */
@@ -106,8 +116,24 @@ export class Server {
 
   /** What `heliograph client-config` prints for this data folder. */
   async clientConfig() {
-    const { stdout } = await promisify(execFile)(this.binary, ['client-config', '--data', this.data]);
-    return JSON.parse(stdout);
+    return JSON.parse(await this.command('client-config'));
+  }
+
+  /** Runs another command of the program on this data folder; resolves with what it prints. */
+  async command(...args) {
+    const { stdout } = await promisify(execFile)(this.binary, [...args, '--data', this.data]);
+    return stdout;
+  }
+
+  /** Tells the process to take up what has changed on disk. */
+  hangUp() {
+    this.#child.kill('SIGHUP');
+  }
+
+  /** What `heliograph reports` prints while this server runs, line by line. */
+  async reports() {
+    const { stdout } = await promisify(execFile)(this.binary, ['reports', '--data', this.data]);
+    return stdout.split('\n').filter(Boolean).map((line) => JSON.parse(line));
   }
 
   get pid() {

@@ -14,10 +14,12 @@ export class IdentityStore {
   #preKeys = new Map();
   #signedPreKeys = new Map();
   #kyberPreKeys = new Map();
+  #senderKeys = new Map();
   #lastResortIds = new Set();
 
-  constructor() {
-    this.identity = Signal.IdentityKeyPair.generate();
+  /** A new identity, or one that another device of the account has too. */
+  constructor(identity = Signal.IdentityKeyPair.generate()) {
+    this.identity = identity;
     this.registrationId = crypto.randomInt(1, MAX_REGISTRATION_ID + 1);
   }
 
@@ -54,8 +56,8 @@ export class IdentityStore {
     return this.identity.privateKey.sign(publicKey.serialize());
   }
 
-  // What follows is the interface of the library's IdentityKeyStore, SessionStore, PreKeyStore, SignedPreKeyStore and
-  // KyberPreKeyStore.
+  // What follows is the interface of the library's IdentityKeyStore, SessionStore, PreKeyStore, SignedPreKeyStore,
+  // KyberPreKeyStore and SenderKeyStore.
 
   async getIdentityKey() {
     return this.identity.privateKey;
@@ -131,6 +133,15 @@ export class IdentityStore {
   async markKyberPreKeyUsed(id) {
     if (!this.#lastResortIds.has(id)) this.#kyberPreKeys.delete(id);
   }
+
+  async saveSenderKey(sender, distributionId, record) {
+    this.#senderKeys.set(senderKeyName(sender, distributionId), record.serialize());
+  }
+
+  async getSenderKey(sender, distributionId) {
+    const bytes = this.#senderKeys.get(senderKeyName(sender, distributionId));
+    return bytes ? Signal.SenderKeyRecord.deserialize(bytes) : null;
+  }
 }
 
 /** A public key as the REST API writes it: `{ keyId, publicKey, signature? }`. */
@@ -138,6 +149,10 @@ export function keyJson(record) {
   const json = { keyId: record.id(), publicKey: b64(record.publicKey().serialize()) };
   if ('signature' in record) json.signature = b64(record.signature());
   return json;
+}
+
+function senderKeyName(sender, distributionId) {
+  return `${sender.toString()} ${distributionId}`;
 }
 
 function need(map, id, what) {

@@ -2,7 +2,7 @@
 
 import fs from 'node:fs';
 import { after, describe } from 'node:test';
-import { Account, register } from './account.mjs';
+import { Account, linkJson, newLinkCode, register, requestLink } from './account.mjs';
 import { CARRIERS, connectAuthenticated, connectUnauthenticated, makeNet } from './client.mjs';
 import { fetchBundles, startSessions, uploadKeys } from './keys.mjs';
 import { Server } from './server.mjs';
@@ -44,7 +44,8 @@ export class World {
 
   /** An authenticated connection of an account. */
   async connect(carrier, account, options) {
-    return this.#track(await connectAuthenticated(this.net(carrier), account, options));
+    const { trustRoots } = this.server;
+    return this.#track(await connectAuthenticated(this.net(carrier), account, { trustRoots, ...options }));
   }
 
   /** An unauthenticated connection. */
@@ -53,15 +54,27 @@ export class World {
   }
 
   /** A registered account, connected, its queue known to be empty. */
-  async person(carrier) {
-    const connection = await this.connect(carrier, await this.account(carrier));
+  async person(carrier, options) {
+    const connection = await this.connect(carrier, await this.account(carrier), options);
+    await connection.events.waitFor('queueEmpty');
+    return connection;
+  }
+
+  /** One more device of the account of a primary's connection, connected, its queue known to be empty. */
+  async link(carrier, primary, device = primary.account.newDevice()) {
+    const { verificationCode } = await newLinkCode(primary);
+    const anonymous = await this.connectAnonymously(carrier);
+    const response = await requestLink(anonymous, device, linkJson(device, verificationCode));
+    if (response.status !== 200) throw new Error(`not linked: ${response.status} ${response.text}`);
+    device.deviceId = response.json.deviceId;
+    const connection = await this.connect(carrier, device);
     await connection.events.waitFor('queueEmpty');
     return connection;
   }
 
   /** Two people of whom the first can write to the second: `{ alice, bob, devices }`, with a session already started. */
-  async pair(carrier) {
-    const [alice, bob] = [await this.person(carrier), await this.person(carrier)];
+  async pair(carrier, options) {
+    const [alice, bob] = [await this.person(carrier, options), await this.person(carrier, options)];
     await uploadKeys(bob, { count: 2 });
     const devices = await startSessions(alice.account, bob.account.aci, await fetchBundles(alice, bob.account.aci));
     return { alice, bob, devices };

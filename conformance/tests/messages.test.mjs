@@ -8,9 +8,9 @@ import { encryptFor, receive, send } from '../lib/messages.mjs';
 import { World, onEveryCarrier } from '../lib/world.mjs';
 
 const MAX_CONTENT = 98_304;
-/** Envelope fields of an identified message: type, client time, source device, content, server time, urgent, source, destination, guid. */
-const IDENTIFIED_FIELDS = [1, 5, 7, 8, 10, 14, 19, 20, 21];
-const RECEIPT_FIELDS = IDENTIFIED_FIELDS.filter((field) => field !== 8);
+/** Envelope fields of an identified message: type, client time, source device, content, server time, urgent, report token, source, destination, guid. */
+const IDENTIFIED_FIELDS = [1, 5, 7, 8, 10, 14, 17, 19, 20, 21];
+const RECEIPT_FIELDS = IDENTIFIED_FIELDS.filter((field) => field !== 8 && field !== 17);
 
 const world = await World.start();
 

@@ -64,7 +64,8 @@ export class Person {
 
   /** Opens the authenticated connection; resolves when what had waited has been read. */
   async goOnline() {
-    this.connection = await connectAuthenticated(this.#net(), this.account);
+    const { trustRoots } = this.#server;
+    this.connection = await connectAuthenticated(this.#net(), this.account, { trustRoots });
     this.#read(this.connection);
     await this.connection.events.waitFor('queueEmpty', { timeoutMs: 30_000 });
     await this.#reading;
@@ -135,7 +136,7 @@ export class Person {
   }
 
   async #keep(envelope) {
-    const text = await decrypt(this.account, envelope);
+    const { text } = await decrypt(this.account, envelope, this.connection.trustRoots);
     this.#seen.add(envelope.guid);
     this.inbox.push({ text, from: envelope.source, sentAt: envelope.clientTimestamp, guid: envelope.guid });
   }

@@ -1,10 +1,9 @@
-// Credentials and sealed payloads as a client would hold them. They are made under keys of our own, so they have the right
-// shape and size, and a server that verifies them will say no.
+// Credentials as a client would hold them. They are made under keys of our own, so they have the right shape and size, and
+// a server that verifies them will say no.
 
 import crypto from 'node:crypto';
 import * as Signal from '@signalapp/libsignal-client';
 import * as zk from '@signalapp/libsignal-client/zkgroup.js';
-import { encryptFor } from '../messages.mjs';
 
 const DAY_SECONDS = 86_400;
 const RECEIPT_LEVEL = 300n;
@@ -14,8 +13,6 @@ const random = (length) => Uint8Array.from(crypto.randomBytes(length));
 const today = () => Math.floor(Date.now() / 1000 / DAY_SECONDS) * DAY_SECONDS;
 const serverSecrets = zk.ServerSecretParams.generate();
 const genericSecrets = zk.GenericServerSecretParams.generate();
-const trustRoot = Signal.IdentityKeyPair.generate();
-const signer = Signal.IdentityKeyPair.generate();
 
 /** A request for a receipt credential: `{ context, serverParams }`. */
 export function receiptRequest() {
@@ -55,55 +52,4 @@ export function groupSendToken() {
   crypto.randomFillSync(bytes, 9, TOKEN_BYTES);
   bytes.writeBigUInt64LE(BigInt(today() + DAY_SECONDS), 9 + TOKEN_BYTES);
   return new zk.GroupSendFullToken(Uint8Array.from(bytes));
-}
-
-function senderCertificate(account) {
-  const server = Signal.ServerCertificate.new(1, signer.publicKey, trustRoot.privateKey);
-  const identity = account.aciStore.identity.publicKey;
-  const expires = Date.now() + DAY_SECONDS * 1000;
-  return Signal.SenderCertificate.new(
-    account.aci,
-    account.number,
-    account.deviceId,
-    identity,
-    expires,
-    server,
-    signer.privateKey,
-  );
-}
-
-/** A sealed message for each device of the target. */
-export async function sealedContents(account, target, devices) {
-  const contents = await encryptFor(account, target.aci, devices, 'sealed');
-  return Promise.all(
-    contents.map(async (message) => {
-      const address = Signal.ProtocolAddress.new(target.aci, message.deviceId);
-      const { Default } = Signal.ContentHint;
-      const inner = Signal.UnidentifiedSenderMessageContent.new(
-        message.contents,
-        senderCertificate(account),
-        Default,
-        null,
-      );
-      return { ...message, contents: await Signal.sealedSenderEncrypt(inner, address, account.aciStore) };
-    }),
-  );
-}
-
-/** One sealed message for all devices of the target, in the multi-recipient form. */
-export async function multiRecipientPayload(account, target, devices) {
-  const [message] = await encryptFor(account, target.aci, devices, 'sealed');
-  const { Default } = Signal.ContentHint;
-  const content = Signal.UnidentifiedSenderMessageContent.new(
-    message.contents,
-    senderCertificate(account),
-    Default,
-    null,
-  );
-  return Signal.sealedSenderMultiRecipientEncrypt({
-    content,
-    recipients: devices.map((device) => Signal.ProtocolAddress.new(target.aci, device.deviceId)),
-    identityStore: account.aciStore,
-    sessionStore: account.aciStore,
-  });
 }

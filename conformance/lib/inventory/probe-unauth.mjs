@@ -3,20 +3,18 @@
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import * as Signal from '@signalapp/libsignal-client';
-import { receive } from '../messages.mjs';
-import { backupAuth, groupSendToken, receiptRequest, sealedContents, multiRecipientPayload } from './credentials.mjs';
+import { receive, sendSealed, sendToMany } from '../messages.mjs';
+import { fetchSenderCertificate, shareSenderKey } from '../sealed.mjs';
+import { backupAuth, groupSendToken, receiptRequest } from './credentials.mjs';
 import { confirmedUsername } from './probe-auth.mjs';
 
 const random = (length) => Uint8Array.from(crypto.randomBytes(length));
 
 const messages = {
-  sendMessage: ({ anonymous, alice, bob, devices }) =>
-    sendSealed(anonymous, alice, bob, devices, { accessKey: bob.account.accessKey }),
-  'sendMessage (story)': ({ anonymous, alice, bob, devices }) => sendSealed(anonymous, alice, bob, devices, 'story'),
-  sendMultiRecipientMessage: ({ anonymous, alice, bob, devices }) =>
-    sendMulti(anonymous, alice, bob, devices, groupSendToken()),
-  'sendMultiRecipientMessage (story)': ({ anonymous, alice, bob, devices }) =>
-    sendMulti(anonymous, alice, bob, devices, 'story'),
+  sendMessage: (scene) => deliversSealed(scene, { accessKey: scene.bob.account.accessKey }),
+  'sendMessage (story)': (scene) => deliversSealed(scene, 'story'),
+  sendMultiRecipientMessage: (scene) => deliversToMany(scene, groupSendToken()),
+  'sendMultiRecipientMessage (story)': (scene) => deliversToMany(scene, 'story'),
   getPreKeys: async ({ anonymous, bob }) => {
     const auth = { accessKey: bob.account.accessKey };
     const { preKeyBundles } = await anonymous.chat.getPreKeys({ target: bob.account.aci, device: 'all', auth });
@@ -89,31 +87,20 @@ const others = {
   },
 };
 
-async function sendSealed(anonymous, alice, bob, devices, auth) {
-  const contents = await sealedContents(alice.account, bob.account, devices);
-  const sending = {
-    destination: bob.account.aci,
-    timestamp: Date.now(),
-    contents,
-    auth,
-    onlineOnly: false,
-    urgent: true,
-  };
-  await anonymous.chat.sendMessage(sending);
-  await takeSealed(bob);
+async function deliversSealed({ anonymous, alice, bob, devices }, auth) {
+  const certificate = await fetchSenderCertificate(alice);
+  await sendSealed(anonymous, alice.account, bob.account.aci, devices, 'sealed', { certificate, auth });
+  assert.equal((await receive(bob)).text, 'sealed');
 }
 
-async function sendMulti(anonymous, alice, bob, devices, auth) {
-  const payload = await multiRecipientPayload(alice.account, bob.account, devices);
-  const sending = { payload, timestamp: Date.now(), auth, onlineOnly: false, urgent: true };
-  const { unregisteredIds } = await anonymous.chat.sendMultiRecipientMessage(sending);
+async function deliversToMany({ anonymous, alice, bob, devices }, auth) {
+  const [certificate, distributionId] = [await fetchSenderCertificate(alice), crypto.randomUUID()];
+  await shareSenderKey(alice.account, distributionId, [bob.account]);
+  const recipients = [{ target: bob.account.aci, devices }];
+  const options = { certificate, distributionId, auth };
+  const { unregisteredIds } = await sendToMany(anonymous, alice.account, recipients, 'to many', options);
   assert.deepEqual(unregisteredIds, []);
-  await takeSealed(bob);
-}
-
-/** Takes the sealed message off the queue; what is inside is no matter of the server's. */
-async function takeSealed(bob) {
-  await assert.rejects(receive(bob, { timeoutMs: 5000 }), /type 6/);
+  assert.equal((await receive(bob)).text, 'to many');
 }
 
 async function readAll(stream) {

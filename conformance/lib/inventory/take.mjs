@@ -30,10 +30,7 @@ const VERDICTS = [
 const REFUSED_WHERE_NOT_OFFERED = {
   'net.registerAccountWithoutNumber': 'RegisterAccountRequestRejected',
   'net.reregisterAccountWithoutNumber': 'RegisterAccountRequestRejected',
-  'unauth.sendMessage': 'RequestUnauthorized',
-  'unauth.sendMessage (story)': 'RequestUnauthorized',
   'unauth.sendMultiRecipientMessage': 'RequestUnauthorized',
-  'unauth.sendMultiRecipientMessage (story)': 'RequestUnauthorized',
 };
 
 /** Throws when the library has a call without a probe, or a probe has lost its call. */
@@ -78,7 +75,7 @@ export function differences(expected, actual) {
 
 /** The people and connections the probes work with. */
 async function makeScene(world, carrier) {
-  const { alice, bob, devices } = await world.pair(carrier);
+  const { alice, bob, devices } = await world.pair(carrier, { receiveStories: true });
   return {
     alice,
     bob,
