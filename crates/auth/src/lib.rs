@@ -3,11 +3,12 @@
 //! What an account is ([`account`], [`device`]), how a phone number is proved ([`verification`]), how an
 //! account comes to be ([`registration`]) and gets more devices ([`linking`], [`devices`]), who is calling
 //! ([`credentials`]), what an account may set about itself ([`settings`]), how its devices show recipients who
-//! they are ([`sender_certificate`]), and how it shows that a person is behind it ([`challenge`]). What must be
-//! remembered is declared in [`store`].
+//! they are ([`sender_certificate`]), how it shows that a person is behind it ([`challenge`]), and what is written down
+//! of all this ([`audit`]). What must be remembered is declared in [`store`].
 
 pub mod account;
 pub mod attributes;
+pub mod audit;
 pub mod capabilities;
 pub mod challenge;
 pub mod credentials;

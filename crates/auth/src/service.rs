@@ -9,7 +9,11 @@ use protocol::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    credentials::BasicCredentials, device::Credential, revocation::Revocations, secrets::Password,
+    audit::{Action, AuditTrail, Detail},
+    credentials::BasicCredentials,
+    device::Credential,
+    revocation::Revocations,
+    secrets::Password,
     store::AccountStore,
 };
 
@@ -25,6 +29,7 @@ const DAY: Duration = Duration::from_hours(24);
 pub struct AccountService {
     pub(crate) store: Arc<dyn AccountStore>,
     pub(crate) revocations: Revocations,
+    pub(crate) audit: Arc<dyn AuditTrail>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// What the password of a device that does not exist is compared with, so that it takes as long.
@@ -66,12 +71,13 @@ impl AccountService {
     pub fn new(
         store: Arc<dyn AccountStore>,
         revocations: Revocations,
+        audit: Arc<dyn AuditTrail>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         let nobody = Credential { locked: true, ..Credential::new(&Password::new(String::new()), &*entropy) };
         let seen_notes = Arc::new(Semaphore::new(SEEN_NOTES_MAX));
-        Self { store, revocations, clock, entropy, nobody, seen_notes }
+        Self { store, revocations, audit, clock, entropy, nobody, seen_notes }
     }
 
     /// Checks the credentials of a device: one look-up, and no write that the caller waits for.
@@ -85,22 +91,27 @@ impl AccountService {
         let accepted = credential.accepts(credentials.password());
         match found {
             Some(found) if accepted => {
-                self.note_seen(device, found.last_seen);
+                let first_today = self.note_seen(device, found.last_seen);
+                self.audit.signed_in(device, first_today);
                 Ok(Authenticated { aci: device.aci, device_id: device.device_id, pni: found.pni })
             }
-            _ => Err(AuthenticateError::Refused),
+            _ => {
+                let event = Action::SignIn.refused(device).detail(Detail::WrongCredentials);
+                self.audit.record(event).await;
+                Err(AuthenticateError::Refused)
+            }
         }
     }
 
-    /// Notes in the background that the device was seen today, unless it is known.
-    fn note_seen(&self, device: DeviceAddress, last_seen: Timestamp) {
+    /// Notes in the background that the device was seen today, unless it is known. Answers whether it was not.
+    fn note_seen(&self, device: DeviceAddress, last_seen: Timestamp) -> bool {
         let now = self.clock.now();
         if last_seen
             >= day_of(Timestamp::from_millis(now.as_millis().saturating_sub(note_offset(device.aci))))
         {
-            return;
+            return false;
         }
-        let Ok(permit) = Arc::clone(&self.seen_notes).try_acquire_owned() else { return };
+        let Ok(permit) = Arc::clone(&self.seen_notes).try_acquire_owned() else { return false };
         let store = Arc::clone(&self.store);
         tokio::spawn(async move {
             if let Err(error) = store.seen(device, day_of(now)).await {
@@ -111,6 +122,7 @@ impl AccountService {
             }
             drop(permit);
         });
+        true
     }
 }
 

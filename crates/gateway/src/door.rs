@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
+use auth::audit::from_peer;
 use axum::{Router, body::Body, response::IntoResponse};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, uri::PathAndQuery};
 use tokio::time::{error::Elapsed, timeout};
@@ -74,7 +75,11 @@ impl Door {
     }
 
     /// Answers a request that came over HTTPS.
-    pub(crate) async fn handle(&self, mut request: Request<Body>, origin: Origin) -> Response<Body> {
+    pub(crate) async fn handle(&self, request: Request<Body>, origin: Origin) -> Response<Body> {
+        from_peer(origin.peer, self.answer(request, origin)).await
+    }
+
+    async fn answer(&self, mut request: Request<Body>, origin: Origin) -> Response<Body> {
         ignore_trailing_slash(request.uri_mut());
         request.extensions_mut().insert(origin);
         let mut response = if let Some(kind) = socket::Kind::of_path(request.uri().path()) {
@@ -84,9 +89,11 @@ impl Door {
         } else {
             // A caller that hangs up must not cancel half a change.
             let door = self.clone();
-            let answer =
-                self.tasks().spawn(async move { door.route(request, StatusCode::REQUEST_TIMEOUT).await });
-            answer.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+            let work = async move { door.route(request, StatusCode::REQUEST_TIMEOUT).await };
+            self.tasks()
+                .spawn(from_peer(origin.peer, work))
+                .await
+                .unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
         };
         response.headers_mut().insert(TIMESTAMP, self.timestamp());
         response
@@ -96,7 +103,7 @@ impl Door {
     pub(crate) async fn handle_framed(&self, mut request: Request<Body>, origin: Origin) -> Response<Body> {
         ignore_trailing_slash(request.uri_mut());
         request.extensions_mut().insert(origin);
-        self.route(request, StatusCode::SERVICE_UNAVAILABLE).await
+        from_peer(origin.peer, self.route(request, StatusCode::SERVICE_UNAVAILABLE)).await
     }
 
     /// The present moment as the value of [`TIMESTAMP`].

@@ -23,6 +23,7 @@ pub use request::{LinkRequest, PniPart};
 
 use crate::{
     account::Account,
+    audit::AuditTrail,
     capabilities::{Capabilities, Capability},
     credentials::BasicCredentials,
     device::{Agent, Credential, Device, PushService, PushToken},
@@ -61,6 +62,8 @@ pub struct LinkingParts {
     pub revocations: Revocations,
     /// Knows whether the primary has read its messages.
     pub backlog: Arc<dyn Backlog>,
+    /// Told of what happens.
+    pub audit: Arc<dyn AuditTrail>,
     /// How often somebody may do what.
     pub limits: Arc<RateLimits>,
     /// Tells the time.

@@ -16,6 +16,7 @@ pub use request::{Evidence, InvalidRequest, RegistrationRequest};
 
 use crate::{
     account::{Account, AccountVersion},
+    audit::AuditTrail,
     capabilities::Capability,
     credentials::BasicCredentials,
     device::{Agent, Credential, Device},
@@ -46,6 +47,8 @@ pub struct RegistrationParts {
     pub verification: Arc<VerificationService>,
     /// Told of devices that registration throws out.
     pub revocations: Revocations,
+    /// Told of what happens.
+    pub audit: Arc<dyn AuditTrail>,
     /// How often somebody may do what.
     pub limits: Arc<RateLimits>,
     /// Tells the time.

@@ -14,7 +14,7 @@ use super::{
     VerificationPolicy,
     session::{CodeDecision, GuessDecision},
 };
-use crate::store::AccountStore;
+use crate::{audit::AuditTrail, store::AccountStore};
 
 /// How often a change is tried again when another request changed the session in between. A client sends
 /// one request at a time, so even a second try is rare.
@@ -36,6 +36,8 @@ pub struct VerificationParts {
     pub sender: Arc<dyn CodeSender>,
     /// Judges captchas.
     pub captcha: Arc<dyn CaptchaVerifier>,
+    /// Told of what happens.
+    pub audit: Arc<dyn AuditTrail>,
     /// How often somebody may do what.
     pub limits: Arc<RateLimits>,
     /// Tells the time.

@@ -11,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use auth::{
     AccountService,
+    audit::NoAuditTrail,
     challenge::{ChallengeParts, ChallengeService, PushChallengeMessage, PushChallenges, PushUndelivered},
     credentials::BasicCredentials,
     linking::{LinkCode, LinkingParts, LinkingService, wait::Backlog},
@@ -168,6 +169,7 @@ impl World {
             accounts: store.clone(),
             sender: outside.clone(),
             captcha: Arc::new(AcceptAnyCaptcha),
+            audit: Arc::new(NoAuditTrail),
             limits: limits.clone(),
             clock: Arc::new(clock.clone()),
             entropy: entropy.clone(),
@@ -177,6 +179,7 @@ impl World {
             accounts: store.clone(),
             verification: verification.clone(),
             revocations: revocations.clone(),
+            audit: Arc::new(NoAuditTrail),
             limits: limits.clone(),
             clock: Arc::new(clock.clone()),
             entropy: entropy.clone(),
@@ -186,6 +189,7 @@ impl World {
             links: store.clone(),
             revocations: revocations.clone(),
             backlog: outside.clone(),
+            audit: Arc::new(NoAuditTrail),
             limits: limits.clone(),
             clock: Arc::new(clock.clone()),
             entropy: entropy.clone(),
@@ -206,8 +210,13 @@ impl World {
             Arc::new(clock.clone()),
             entropy.clone(),
         );
-        let accounts =
-            AccountService::new(store.clone(), revocations.clone(), Arc::new(clock.clone()), entropy.clone());
+        let accounts = AccountService::new(
+            store.clone(),
+            revocations.clone(),
+            Arc::new(NoAuditTrail),
+            Arc::new(clock.clone()),
+            entropy.clone(),
+        );
         Self {
             accounts,
             verification,

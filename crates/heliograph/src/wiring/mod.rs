@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use auth::{
     AccountService,
+    audit::{AuditTrail, NoAuditTrail},
     challenge::{ChallengeParts, ChallengeService, PushChallenges},
     linking::{LinkingParts, LinkingService, provisioning::ProvisioningRelay},
     registration::{RegistrationParts, RegistrationService},
@@ -112,6 +113,7 @@ struct Ground<'a> {
     vault: &'a Vault,
     accounts: Arc<SqliteAccounts>,
     limits: Arc<RateLimits>,
+    audit: Arc<dyn AuditTrail>,
     outbox: Arc<Outbox>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -129,6 +131,7 @@ impl<'a> Ground<'a> {
             vault,
             accounts: Arc::new(SqliteAccounts::new(Arc::clone(&stores.accounts), vault.clone())),
             limits: Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits())),
+            audit: Arc::new(NoAuditTrail),
             outbox: Arc::new(outbox),
             clock,
             entropy: Arc::new(SystemEntropy),
@@ -149,6 +152,10 @@ impl<'a> Ground<'a> {
 
     fn limits(&self) -> Arc<RateLimits> {
         Arc::clone(&self.limits)
+    }
+
+    fn audit(&self) -> Arc<dyn AuditTrail> {
+        Arc::clone(&self.audit)
     }
 
     fn gates(&self) -> Arc<Gates> {
@@ -174,7 +181,13 @@ impl<'a> Ground<'a> {
     }
 
     fn account_service(&self, revocations: &Revocations) -> AccountService {
-        AccountService::new(self.account_store(), revocations.clone(), self.clock(), self.entropy())
+        AccountService::new(
+            self.account_store(),
+            revocations.clone(),
+            self.audit(),
+            self.clock(),
+            self.entropy(),
+        )
     }
 
     fn verification(&self) -> Arc<VerificationService> {
@@ -184,6 +197,7 @@ impl<'a> Ground<'a> {
             accounts: self.account_store(),
             sender: self.code_sender(),
             captcha: Arc::new(AcceptAnyCaptcha),
+            audit: self.audit(),
             limits: self.limits(),
             clock: self.clock(),
             entropy: self.entropy(),
@@ -209,6 +223,7 @@ impl<'a> Ground<'a> {
             accounts: self.account_store(),
             verification: Arc::clone(verification),
             revocations: revocations.clone(),
+            audit: self.audit(),
             limits: self.limits(),
             clock: self.clock(),
             entropy: self.entropy(),
@@ -221,6 +236,7 @@ impl<'a> Ground<'a> {
             links: self.accounts.clone(),
             revocations: revocations.clone(),
             backlog,
+            audit: self.audit(),
             limits: self.limits(),
             clock: self.clock(),
             entropy: self.entropy(),
