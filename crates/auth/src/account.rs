@@ -12,8 +12,9 @@ use crate::{capabilities::Capability, device::Device, secrets::SaltedHash};
 pub struct Account {
     /// The identity it keeps for life.
     pub aci: Aci,
-    /// Public identity key under the ACI.
-    pub identity_key: EcPublicKey,
+    /// Public identity key under the ACI. A native account has none until it publishes its first keys;
+    /// nobody can start a session with it before.
+    pub identity_key: Option<EcPublicKey>,
     /// Its phone number and what belongs to it.
     pub number: Option<NumberIdentity>,
     /// Who may send to it without saying who they are.
@@ -65,10 +66,10 @@ impl Account {
         self.number.as_ref().map(|number| number.pni)
     }
 
-    /// The identity key that belongs to a service id of this account.
+    /// The identity key that belongs to a service id of this account, if it has published one.
     pub fn identity_key(&self, id: ServiceId) -> Option<&EcPublicKey> {
         match id {
-            ServiceId::Aci(aci) => (aci == self.aci).then_some(&self.identity_key),
+            ServiceId::Aci(aci) => (aci == self.aci).then_some(self.identity_key.as_ref()).flatten(),
             ServiceId::Pni(pni) => {
                 self.number.as_ref().filter(|number| number.pni == pni).map(|number| &number.identity_key)
             }

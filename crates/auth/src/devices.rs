@@ -15,8 +15,9 @@ use crate::{
 /// The devices of an account, as its own devices may see them.
 #[derive(Clone, Debug)]
 pub struct DeviceList {
-    /// The account's identity key, to which what only its devices may read is sealed.
-    pub identity_key: EcPublicKey,
+    /// The account's identity key, to which what only its devices may read is sealed; none while it has
+    /// published none.
+    pub identity_key: Option<EcPublicKey>,
     /// Every device, the primary first.
     pub devices: Vec<DeviceInfo>,
 }

@@ -50,7 +50,7 @@ impl Signer {
             }
             Form::WithoutNumber => None,
         };
-        let identity_key = &account.identity_key;
+        let identity_key = account.identity_key.as_ref().ok_or(AccountError::NoIdentityKey)?;
         let fields = SenderCertificateFields { e164, uuid: account.aci, device, expires, identity_key };
         Ok(SenderCertificate::issue(fields, &self.certificate, &self.key, entropy))
     }
@@ -156,7 +156,7 @@ mod tests {
         let key = || PrivateKey::generate(entropy).public_key();
         Account {
             aci: Aci(Uuid::from_u128(1)),
-            identity_key: key(),
+            identity_key: Some(key()),
             number: number.map(|number| NumberIdentity {
                 number: number.parse().unwrap(),
                 pni: Pni(Uuid::from_u128(2)),
@@ -191,7 +191,7 @@ mod tests {
                 assert!(!read.verify(&root.public_key(), Timestamp::from_millis(1_700_000_000_001)));
                 assert_eq!((read.uuid, read.device, read.expires), (account.aci, device, expires));
                 // The account identity's key, not that of the phone number.
-                assert_eq!(read.identity_key, account.identity_key);
+                assert_eq!(Some(read.identity_key), account.identity_key);
                 assert_eq!(read.e164.as_ref().map(protocol::PhoneNumber::as_str), number);
             }
         }
@@ -208,6 +208,17 @@ mod tests {
         assert!(matches!(issue(1, Form::WithNumber), Err(AccountError::NoNumber)));
         assert!(issue(1, Form::WithoutNumber).is_ok());
         assert!(matches!(issue(3, Form::WithoutNumber), Err(AccountError::Gone)));
+    }
+
+    #[test]
+    fn an_account_that_has_published_no_key_is_not_certified() {
+        let entropy = SeededEntropy::new(1);
+        let (_, signer) = signer(&entropy);
+        let account = Account { identity_key: None, ..account(&entropy, Some("+15550100001")) };
+        for form in [Form::WithNumber, Form::WithoutNumber] {
+            let issued = signer.issue(&account, DeviceId::PRIMARY, form, Timestamp::from_millis(1), &entropy);
+            assert!(matches!(issued, Err(AccountError::NoIdentityKey)));
+        }
     }
 
     #[test]

@@ -68,6 +68,9 @@ pub enum AccountError {
     /// This takes a phone number, and the account has none.
     #[error("the account has no number")]
     NoNumber,
+    /// This takes an identity key, and the account has published none yet.
+    #[error("the account has no identity key")]
+    NoIdentityKey,
     /// What remembers failed.
     #[error(transparent)]
     Storage(#[from] StorageError),

@@ -268,7 +268,7 @@ fn check_keys(account: &Account, request: &LinkRequest) -> Result<(), LinkError>
         (None, None) => true,
         _ => false,
     };
-    if pni_fits && signed(&request.aci_keys, &account.identity_key) {
+    if pni_fits && account.identity_key.as_ref().is_some_and(|key| signed(&request.aci_keys, key)) {
         Ok(())
     } else {
         Err(LinkError::WrongKeys)

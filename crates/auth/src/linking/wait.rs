@@ -30,8 +30,9 @@ pub trait Backlog: Send + Sync + 'static {
 pub struct NewDevice {
     /// The device.
     pub info: DeviceInfo,
-    /// The account's identity key, to which what only its devices may read is sealed.
-    pub identity_key: EcPublicKey,
+    /// The account's identity key, to which what only its devices may read is sealed; none while it has
+    /// published none.
+    pub identity_key: Option<EcPublicKey>,
 }
 
 /// Why nobody waits.

@@ -191,7 +191,7 @@ async fn a_new_number_makes_an_account(stores: &Stores) {
             (account.aci, account.version, &account.number)
         );
         assert_eq!(found.devices, [device()]);
-        assert_eq!(found.identity_key, identity_keys(0x11).identity_key);
+        assert_eq!(found.identity_key, Some(identity_keys(0x11).identity_key));
         assert_eq!(found.unidentified_access.key.unwrap().as_bytes(), &[9; 16]);
         assert_eq!((found.discoverable, found.registration_lock), (true, Some(hash("lock"))));
     }

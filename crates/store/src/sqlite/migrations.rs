@@ -15,6 +15,7 @@ const ACCOUNTS: &[(&str, &str)] = &[
     ("V2__keys", include_str!("migrations/accounts/002_keys.sql")),
     ("V3__linking", include_str!("migrations/accounts/003_linking.sql")),
     ("V4__reports", include_str!("migrations/accounts/004_reports.sql")),
+    ("V5__keyless", include_str!("migrations/accounts/005_keyless.sql")),
 ];
 
 const MESSAGES: &[(&str, &str)] = &[
@@ -81,4 +82,45 @@ fn runner(schema: Schema) -> Result<Runner, OpenError> {
     migrations
         .map(|migrations| Runner::new(&migrations))
         .map_err(|error| OpenError::Migration(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_keep_their_keys_and_devices_when_keys_become_optional() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "foreign_keys", true).unwrap();
+        let (before, after) = ACCOUNTS.split_at(4);
+        for (_, sql) in before {
+            connection.execute_batch(sql).unwrap();
+        }
+        connection
+            .execute_batch(
+                "INSERT INTO auth_accounts (id, aci, version, identity_key, unrestricted_access, discoverable)
+                     VALUES (1, x'01', 1, x'0505', FALSE, FALSE);
+                 INSERT INTO auth_devices (account, device, credential, locked, registration_id,
+                         fetches_messages, capabilities, created, last_seen)
+                     VALUES (1, 1, x'00', FALSE, 1, TRUE, 0, 0, 0);",
+            )
+            .unwrap();
+        for (_, sql) in after {
+            connection.execute_batch(sql).unwrap();
+        }
+        let kept: (Vec<u8>, u32) = connection
+            .query_row(
+                "SELECT identity_key, device FROM auth_accounts JOIN auth_devices ON account = id",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .unwrap();
+        assert_eq!(kept, (vec![5, 5], 1));
+        connection
+            .execute_batch(
+                "INSERT INTO auth_accounts (aci, version, unrestricted_access, discoverable)
+                     VALUES (x'02', 1, FALSE, FALSE)",
+            )
+            .unwrap();
+    }
 }

@@ -188,6 +188,7 @@ pub(in crate::signal) fn status(failure: AccountError) -> Status {
     match failure {
         AccountError::Gone => error::invalid_credentials(),
         AccountError::NoNumber => error::constraint_violated("account", "has no phone number"),
+        AccountError::NoIdentityKey => error::constraint_violated("account", "has no identity key"),
         AccountError::Storage(cause) => error::storage(&cause),
     }
 }

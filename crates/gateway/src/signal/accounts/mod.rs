@@ -48,6 +48,9 @@ pub(super) fn refuse(error: AccountError) -> Refusal {
     match error {
         AccountError::Gone => Refusal::bare(StatusCode::UNAUTHORIZED),
         AccountError::NoNumber => Refusal::new(StatusCode::BAD_REQUEST, "the account has no phone number"),
+        AccountError::NoIdentityKey => {
+            Refusal::new(StatusCode::BAD_REQUEST, "the account has no identity key")
+        }
         AccountError::Storage(error) => error.into(),
     }
 }

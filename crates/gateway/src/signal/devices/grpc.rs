@@ -49,7 +49,7 @@ impl devices_server::Devices for Devices {
     ) -> Result<Response<GetDevicesResponse>, Status> {
         let DeviceList { identity_key, devices } =
             self.0.devices(&access::device(&request)?).await.map_err(status)?;
-        let devices = devices.iter().map(|device| linked_device(device, &identity_key));
+        let devices = devices.iter().map(|device| linked_device(device, identity_key.as_ref()));
         Ok(Response::new(GetDevicesResponse { devices: devices.collect::<Result<_, _>>()? }))
     }
 
@@ -121,14 +121,17 @@ impl devices_server::Devices for Devices {
     }
 }
 
-fn linked_device(device: &DeviceInfo, identity_key: &EcPublicKey) -> Result<LinkedDevice, Status> {
-    let sealed = created_at::seal(device, identity_key).map_err(|NotSealed| Status::internal(""))?;
+fn linked_device(device: &DeviceInfo, identity_key: Option<&EcPublicKey>) -> Result<LinkedDevice, Status> {
+    let sealed = identity_key
+        .map(|key| created_at::seal(device, key))
+        .transpose()
+        .map_err(|NotSealed| Status::internal(""))?;
     Ok(LinkedDevice {
         id: device.id.get().into(),
         name: device.name.as_ref().map(|name| Bytes::copy_from_slice(name.as_bytes())).unwrap_or_default(),
         last_seen: device.last_seen.as_millis(),
         registration_id: device.registration_id.get().into(),
-        created_at_ciphertext: sealed.into(),
+        created_at_ciphertext: sealed.unwrap_or_default().into(),
     })
 }
 

@@ -24,7 +24,9 @@ pub(super) struct DeviceInfoBody {
     name: Option<String>,
     last_seen: Timestamp,
     registration_id: RegistrationId,
-    created_at_ciphertext: String,
+    /// Absent while the account has no identity key to seal it to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at_ciphertext: Option<String>,
 }
 
 pub(super) async fn list(
@@ -32,16 +34,21 @@ pub(super) async fn list(
     State(accounts): State<AccountService>,
 ) -> Result<Json<DeviceListBody>, Refusal> {
     let DeviceList { identity_key, devices } = accounts.devices(&device).await.map_err(accounts::refuse)?;
-    let devices = devices.iter().map(|device| body(device, &identity_key)).collect::<Result<_, _>>()?;
+    let devices =
+        devices.iter().map(|device| body(device, identity_key.as_ref())).collect::<Result<_, _>>()?;
     Ok(Json(DeviceListBody { devices }))
 }
 
-pub(super) fn body(device: &DeviceInfo, identity_key: &EcPublicKey) -> Result<DeviceInfoBody, Refusal> {
+pub(super) fn body(
+    device: &DeviceInfo,
+    identity_key: Option<&EcPublicKey>,
+) -> Result<DeviceInfoBody, Refusal> {
+    let created_at = identity_key.map(|key| created_at::seal(device, key)).transpose()?;
     Ok(DeviceInfoBody {
         id: device.id.get(),
         name: device.name.as_ref().map(|name| base64::encode_padded(name.as_bytes())),
         last_seen: device.last_seen,
         registration_id: device.registration_id,
-        created_at_ciphertext: base64::encode_unpadded(created_at::seal(device, identity_key)?),
+        created_at_ciphertext: created_at.map(base64::encode_unpadded),
     })
 }

@@ -29,7 +29,9 @@ pub(super) async fn wait(
     let code = LinkCodeId::from_text(&code)
         .ok_or(Refusal::new(StatusCode::BAD_REQUEST, "that is not the identifier of a code"))?;
     match linking.wait_for_linked(&device, code, patience).await.map_err(refuse)? {
-        Some(NewDevice { info, identity_key }) => Ok(Json(list::body(&info, &identity_key)?).into_response()),
+        Some(NewDevice { info, identity_key }) => {
+            Ok(Json(list::body(&info, identity_key.as_ref())?).into_response())
+        }
         None => Ok(NOTHING_YET.into_response()),
     }
 }

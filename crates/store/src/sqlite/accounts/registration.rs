@@ -144,7 +144,7 @@ fn new_account(
     let version = replaced.map_or(begin, |account| AccountVersion(account.version.0 + 1).max(begin));
     Account {
         aci,
-        identity_key: registration.aci_keys.identity_key,
+        identity_key: Some(registration.aci_keys.identity_key),
         number: Some(NumberIdentity {
             number: registration.number.clone(),
             pni: number.map_or(registration.new_pni, |number| number.pni),

@@ -84,7 +84,7 @@ pub(super) fn write_account(
                 params![
                     aci,
                     integer(account.version.0),
-                    account.identity_key.as_bytes(),
+                    account.identity_key.as_ref().map(EcPublicKey::as_bytes),
                     number.map(|n| n.pni.0.into_bytes()),
                     number.map(|n| n.identity_key.as_bytes()),
                     sealed_number,
@@ -184,7 +184,7 @@ fn read_account(row: &Row<'_>, vault: &Vault) -> Result<(i64, Account), StorageE
     })?;
     let account = Account {
         aci,
-        identity_key: at.read("identity_key", |bytes: Vec<u8>| EcPublicKey::try_from(&bytes[..]).ok())?,
+        identity_key: at.maybe("identity_key", |bytes: Vec<u8>| EcPublicKey::try_from(&bytes[..]).ok())?,
         number,
         unidentified_access: UnidentifiedAccess {
             key: access_key,
