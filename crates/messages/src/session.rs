@@ -140,9 +140,8 @@ impl DeliverySession {
     /// The queue-empty notice, once, when everything that was waiting at the beginning has been sent and
     /// answered.
     pub fn queue_empty(&mut self) -> Option<Outbound> {
-        let horizon = self.draining_to?;
-        let waiting = self.outstanding.values().any(|outstanding| outstanding.position <= horizon);
-        if !self.handed_out || waiting {
+        let horizon = self.draining_to.filter(|_| self.handed_out)?;
+        if self.outstanding.values().any(|outstanding| outstanding.position <= horizon) {
             return None;
         }
         self.draining_to = None;

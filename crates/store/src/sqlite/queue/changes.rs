@@ -108,19 +108,35 @@ impl SealedBatch {
         if self.deletes.is_empty() {
             return Ok(released);
         }
-        let mut delete = connection.prepare_cached(
-            "DELETE FROM messages_queue WHERE position = ?1 AND aci = ?2 AND device = ?3 RETURNING shared",
+        let mut select = connection.prepare_cached(
+            "SELECT shared FROM messages_queue WHERE position = ?1 AND aci = ?2 AND device = ?3",
         )?;
         for (DeviceAddress { aci: Aci(aci), device_id }, position) in &self.deletes {
-            let shared = delete
-                .query_row(params![row_id(*position), aci.as_bytes(), device_id.get()], |row| row.get(0))
+            let position = row_id(*position);
+            let found: Option<Option<i64>> = select
+                .query_row(params![position, aci.as_bytes(), device_id.get()], |row| row.get(0))
                 .optional()?;
-            if let Some(Some(id)) = shared {
-                *released.entry(id).or_default() += 1;
+            if let Some(shared) = found {
+                remove(connection, position, shared, &mut released)?;
             }
         }
         Ok(released)
     }
+}
+
+/// Removes a row that ends in `shared`, if in anything. The end is asked for before and not with `RETURNING`, for
+/// which SQLite builds a table of its own each time.
+fn remove(
+    connection: &Connection,
+    position: i64,
+    shared: Option<i64>,
+    released: &mut Released,
+) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM messages_queue WHERE position = ?1")?.execute([position])?;
+    if let Some(id) = shared {
+        *released.entry(id).or_default() += 1;
+    }
+    Ok(())
 }
 
 /// Clears some of what an account, or one device of it, has up to that position; says whether there may be
@@ -133,28 +149,23 @@ pub(super) fn clear(
 ) -> Result<bool, StorageError> {
     let mut select = connection
         .prepare_cached(
-            "SELECT position FROM messages_queue
+            "SELECT position, shared FROM messages_queue
              WHERE aci = ?1 AND device = coalesce(?2, device) AND position <= ?3 LIMIT ?4",
         )
         .map_err(sql)?;
     let device = device.map(DeviceId::get);
-    let positions: Vec<i64> = select
-        .query_map(params![aci.as_bytes(), device, row_id(up_to), CLEARED_AT_ONCE], |row| row.get(0))
+    let rows: Vec<(i64, Option<i64>)> = select
+        .query_map(params![aci.as_bytes(), device, row_id(up_to), CLEARED_AT_ONCE], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .and_then(Iterator::collect)
         .map_err(sql)?;
     let mut released = Released::new();
-    let mut delete = connection
-        .prepare_cached("DELETE FROM messages_queue WHERE position = ?1 RETURNING shared")
-        .map_err(sql)?;
-    for position in &positions {
-        let shared: Option<Option<i64>> =
-            delete.query_row([position], |row| row.get(0)).optional().map_err(sql)?;
-        if let Some(Some(id)) = shared {
-            *released.entry(id).or_default() += 1;
-        }
+    for (position, shared) in &rows {
+        remove(connection, *position, *shared, &mut released).map_err(sql)?;
     }
     release(connection, released).map_err(sql)?;
-    Ok(!positions.is_empty())
+    Ok(!rows.is_empty())
 }
 
 /// Forgets up to `limit` of the oldest envelopes up to that position.
@@ -194,14 +205,12 @@ fn release(connection: &Connection, released: Released) -> rusqlite::Result<()> 
     if released.is_empty() {
         return Ok(());
     }
-    let mut update = connection
-        .prepare_cached("UPDATE messages_shared SET refs = refs - ?2 WHERE id = ?1 RETURNING refs")?;
-    let mut delete = connection.prepare_cached("DELETE FROM messages_shared WHERE id = ?1")?;
+    let mut update =
+        connection.prepare_cached("UPDATE messages_shared SET refs = refs - ?2 WHERE id = ?1")?;
+    let mut forget = connection.prepare_cached("DELETE FROM messages_shared WHERE id = ?1 AND refs <= 0")?;
     for (id, count) in released {
-        let left: Option<i64> = update.query_row([id, count], |row| row.get(0)).optional()?;
-        if left.is_some_and(|left| left <= 0) {
-            delete.execute([id])?;
-        }
+        update.execute([id, count])?;
+        forget.execute([id])?;
     }
     Ok(())
 }
