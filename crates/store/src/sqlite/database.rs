@@ -35,6 +35,8 @@ pub enum Schema {
     Accounts,
     /// Message queues.
     Messages,
+    /// The audit log.
+    Audit,
 }
 
 /// Why a file was not opened. It was not changed.
@@ -101,6 +103,13 @@ impl Database {
             idle: Arc::new(Mutex::new(vec![connect(path, false)?])),
         };
         Ok(Self { writer: Writer::start(connection, thread_name(path))?, readers })
+    }
+
+    /// Opens a file that a server may be using, to write to it too: as a command does. It is neither made nor brought up
+    /// to date, and must have the schema of this release.
+    pub fn open_beside(path: &Path, schema: Schema) -> Result<Self, OpenError> {
+        drop(open_to_read(path, schema)?);
+        Self::open(path, schema, false)
     }
 
     /// Runs the closure in a savepoint of a group-committed transaction, on the writer thread.

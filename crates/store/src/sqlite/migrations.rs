@@ -23,12 +23,15 @@ const MESSAGES: &[(&str, &str)] = &[
     ("V2__shared", include_str!("migrations/messages/002_shared.sql")),
 ];
 
+const AUDIT: &[(&str, &str)] = &[("V1__audit", include_str!("migrations/audit/001_audit.sql"))];
+
 impl Schema {
     /// `application_id` of the file's header, "Hg" and which file it is.
     fn application_id(self) -> i32 {
         match self {
             Self::Accounts => 0x4867_0001,
             Self::Messages => 0x4867_0002,
+            Self::Audit => 0x4867_0003,
         }
     }
 
@@ -36,6 +39,7 @@ impl Schema {
         match self {
             Self::Accounts => ACCOUNTS,
             Self::Messages => MESSAGES,
+            Self::Audit => AUDIT,
         }
     }
 }

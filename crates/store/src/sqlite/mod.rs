@@ -1,8 +1,9 @@
-//! The embedded engine: SQLite, one file for accounts and keys, another for message queues.
+//! The embedded engine: SQLite, one file for accounts and keys, another for message queues, a third for the audit log.
 //!
 //! Each file has one writer thread that commits in groups and several readers ([`Database`]).
 
 mod accounts;
+mod audit;
 mod database;
 mod keys;
 mod migrations;
@@ -12,6 +13,7 @@ mod sessions;
 mod writer;
 
 pub use accounts::SqliteAccounts;
+pub use audit::{AuditReader, SqliteAudit, audit_chain_key};
 pub use database::{Database, OpenError, Schema};
 pub use keys::SqliteKeys;
 pub use queue::SqliteQueue;
