@@ -7,6 +7,7 @@ use protocol::{
 };
 
 use crate::{
+    audit::Action,
     device::{Device, DeviceName},
     service::{AccountService, Authenticated},
     settings::AccountError,
@@ -88,10 +89,12 @@ impl AccountService {
         if device_id.is_primary() {
             return Err(RemoveDeviceError::Primary);
         }
+        self.audit.ready()?;
         let device = Authenticated { device_id, ..*caller }.address();
         let at = self.clock.now();
         if self.store.remove_device(device, at).await? {
             self.revocations.device_gone(device, at).await;
+            self.audit.record(Action::RemoveDevice.by(caller.address()).on(device)).await;
         }
         Ok(())
     }

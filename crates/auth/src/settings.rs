@@ -8,6 +8,7 @@ use protocol::{
 use crate::{
     account::Account,
     attributes::AccountAttributes,
+    audit::{Action, AuditEvent, Detail},
     capabilities::{Capabilities, Capability},
     device::{Agent, DeviceName, PushService, PushToken},
     revocation::QueueClear,
@@ -142,6 +143,8 @@ impl AccountService {
         if attributes.discoverable {
             require_number(caller)?;
         }
+        // Clients send all of this whenever they start: only what becomes different is worth a record.
+        let lock = self.lock_change(caller, attributes.registration_lock.as_ref()).await?;
         let account = AccountChange {
             registration_lock: Change::Set(attributes.registration_lock.map(|token| self.hash_lock(&token))),
             recovery_password: match attributes.recovery_password {
@@ -158,7 +161,11 @@ impl AccountService {
             capabilities: Change::Set(attributes.capabilities),
             agent: Change::Set(agent),
         };
-        self.change(caller, account, device).await
+        self.change(caller, account, device).await?;
+        if let Some(event) = lock {
+            self.audit.record(event).await;
+        }
+        Ok(())
     }
 
     /// Replaces what the calling device can do.
@@ -239,9 +246,14 @@ impl AccountService {
         if token.is_some() {
             require_number(caller)?;
         }
+        self.audit.ready()?;
+        let told = Action::ChangeRegistrationLock.by(caller.address());
+        let told = told.detail(if token.is_some() { Detail::Set } else { Detail::Cleared });
         let lock = token.map(|token| self.hash_lock(&token));
         let change = AccountChange { registration_lock: Change::Set(lock), ..Default::default() };
-        self.change(caller, change, DeviceChange::default()).await
+        self.change(caller, change, DeviceChange::default()).await?;
+        self.audit.record(told).await;
+        Ok(())
     }
 
     /// Sets the password for registering again.
@@ -250,9 +262,12 @@ impl AccountService {
         caller: &Authenticated,
         password: RecoveryPassword,
     ) -> Result<(), AccountError> {
+        self.audit.ready()?;
         let hash = password.hash(&*self.entropy);
         let change = AccountChange { recovery_password: Change::Set(hash), ..Default::default() };
-        self.change(caller, change, DeviceChange::default()).await
+        self.change(caller, change, DeviceChange::default()).await?;
+        self.audit.record(Action::ChangeRecoveryPassword.by(caller.address()).detail(Detail::Set)).await;
+        Ok(())
     }
 
     /// Sets whether the account may be found by its number.
@@ -280,9 +295,11 @@ impl AccountService {
     /// Deletes the caller's account: its devices and keys are gone when this answers, what waited for
     /// them goes, and their connections are closed. Doing it twice is the same as once.
     pub async fn delete(&self, caller: &Authenticated) -> Result<(), StorageError> {
+        self.audit.ready()?;
         let at = self.clock.now();
         if self.store.delete(caller.aci, at).await? {
             self.revocations.devices_gone(QueueClear { aci: caller.aci, device: None, cutoff: at }).await;
+            self.audit.record(Action::DeleteAccount.by(caller.address())).await;
         }
         Ok(())
     }
@@ -301,6 +318,23 @@ impl AccountService {
             ChangeOutcome::Done => Ok(()),
             ChangeOutcome::NoSuchDevice => Err(AccountError::Gone),
         }
+    }
+
+    /// What is to be written down if the registration lock becomes that one.
+    async fn lock_change(
+        &self,
+        caller: &Authenticated,
+        token: Option<&RegistrationLockToken>,
+    ) -> Result<Option<AuditEvent>, AccountError> {
+        let before = self.account(caller).await?.registration_lock;
+        let detail = match (before, token) {
+            (None, None) => return Ok(None),
+            (Some(lock), Some(token)) if lock.matches(token.as_bytes()) => return Ok(None),
+            (_, Some(_)) => Detail::Set,
+            (Some(_), None) => Detail::Cleared,
+        };
+        self.audit.ready()?;
+        Ok(Some(Action::ChangeRegistrationLock.by(caller.address()).detail(detail)))
     }
 
     fn hash_lock(&self, token: &RegistrationLockToken) -> SaltedHash {

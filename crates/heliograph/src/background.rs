@@ -2,15 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use audit::Recorder;
 use auth::{
     linking::LinkingService, revocation::Revocations, sender_certificate::SenderCertificates,
     verification::VerificationService,
 };
 use messages::ReportService;
-use tokio::{signal::unix::Signal, task::JoinSet};
+use tokio::{signal::unix::Signal, sync::Mutex, task::JoinSet};
 use vault::Vault;
 
-use crate::{secrets::Secrets, wiring::Backend};
+use crate::{audit_log::Checkpoints, secrets::Secrets, wiring::Backend};
 
 /// How often what is over is cleared away (queues of devices that are gone, should their clearing have failed,
 /// verification sessions nobody came back to, link codes nobody used, old reports), and rotated keys are taken up.
@@ -21,11 +22,15 @@ pub(crate) fn start(backend: &Backend, secrets: Secrets, vault: Vault, hangup: S
     let mut tasks = JoinSet::new();
     let queue = backend.queue.clone();
     tasks.spawn(async move { queue.run_expiry().await });
+    let recorder = backend.recorder.clone();
+    tasks.spawn(async move { recorder.run().await });
     let tidying = Tidying {
         revocations: backend.revocations.clone(),
         verification: Arc::clone(&backend.verification),
         linking: Arc::clone(&backend.linking),
         reports: backend.reports.clone(),
+        recorder: backend.recorder.clone(),
+        checkpoints: Arc::clone(&backend.checkpoints),
         rotation: Arc::new(Rotation {
             secrets,
             vault,
@@ -41,6 +46,8 @@ struct Tidying {
     verification: Arc<VerificationService>,
     linking: Arc<LinkingService>,
     reports: ReportService,
+    recorder: Recorder,
+    checkpoints: Arc<Mutex<Checkpoints>>,
     rotation: Arc<Rotation>,
 }
 
@@ -76,6 +83,12 @@ impl Tidying {
         }
         if let Err(error) = self.reports.remove_expired().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "old reports were not removed");
+        }
+        if let Err(error) = self.recorder.remove_expired().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "old audit records were not removed");
+        }
+        if let Err(error) = self.checkpoints.lock().await.write().await {
+            tracing::error!("where the audit log ends was not noted: {error:#}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The program: command line, configuration, wiring, start and stop.
 
+mod audit_log;
 mod background;
 mod client_config;
 mod config;
@@ -19,6 +20,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use auth::audit::{Action, AuditEvent, Detail, Party};
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -67,6 +69,9 @@ enum Command {
     /// List and rotate the keys behind sender certificates.
     #[command(subcommand)]
     Keys(Keys),
+    /// Check or export the audit log: who came in, who did not, and what was changed.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Print which accounts were reported as spam: a line of JSON each, the most reported first.
     Reports {
         #[command(flatten)]
@@ -79,6 +84,34 @@ enum Command {
         /// Print a sample with every key and its default.
         #[arg(long)]
         defaults: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum Audit {
+    /// Read the whole log and say whether anything was altered, removed or added.
+    Verify {
+        #[command(flatten)]
+        place: Place,
+        /// A head that was noted elsewhere and must be in the log (may be given several times).
+        #[arg(long, value_name = "HEAD")]
+        head: Vec<String>,
+    },
+    /// Print where the log ends, for keeping elsewhere.
+    Head {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Print the log: a line of JSON for each record, the oldest first.
+    Export {
+        #[command(flatten)]
+        place: Place,
+        /// Only records from this moment on: 2026-01-31, 2026-01-31T23:59:59Z or milliseconds since the epoch.
+        #[arg(long, value_name = "MOMENT")]
+        since: Option<String>,
+        /// Only records before this moment.
+        #[arg(long, value_name = "MOMENT")]
+        until: Option<String>,
     },
 }
 
@@ -155,11 +188,15 @@ fn run(command: Command) -> Result<()> {
             let config = place.config()?;
             Secrets::of(&config).make_missing(&name)?;
             let stores = Stores::open(&config, true)?;
-            runtime()?.block_on(stores.close());
+            let runtime = runtime()?;
+            runtime.block_on(stores.close());
+            drop(runtime);
+            note(&config, Action::Initialise.by(Party::Operator))?;
             print(&format!("{} is ready for `heliograph serve`", config.data.display()))
         }
         Command::ClientConfig { place } => print(&client_config::json(&place.config()?)?),
         Command::Keys(command) => print(&keys(command)?),
+        Command::Audit(command) => audit(command),
         Command::Reports { place } => {
             reports::json_lines(&place.config()?)?.iter().try_for_each(|line| print(line))
         }
@@ -171,15 +208,39 @@ fn run(command: Command) -> Result<()> {
     }
 }
 
-fn keys(command: Keys) -> Result<String> {
-    let secrets = |place: Place| Ok::<_, anyhow::Error>(Secrets::of(&place.config()?));
+fn audit(command: Audit) -> Result<()> {
     match command {
-        Keys::List { place } => sender_keys::list(&secrets(place)?),
-        Keys::Rotate(Rotate::SenderCertificate { place, trust_root }) => {
-            sender_keys::rotate_certificate(&secrets(place)?, trust_root.as_deref())
+        Audit::Verify { place, head } => print(&audit_log::verify(&place.config()?, &head)?),
+        Audit::Head { place } => print(&audit_log::head(&place.config()?)?),
+        Audit::Export { place, since, until } => {
+            let moment = |text: Option<String>| text.map(|text| audit_log::parse_moment(&text)).transpose();
+            let filter = audit_log::Filter { since: moment(since)?, until: moment(until)? };
+            audit_log::export(&place.config()?, filter, &mut io::stdout().lock())
         }
-        Keys::Rotate(Rotate::SenderTrustRoot { place }) => sender_keys::rotate_trust_root(&secrets(place)?),
     }
+}
+
+fn keys(command: Keys) -> Result<String> {
+    match command {
+        Keys::List { place } => sender_keys::list(&Secrets::of(&place.config()?)),
+        Keys::Rotate(Rotate::SenderCertificate { place, trust_root }) => {
+            let config = place.config()?;
+            let said = sender_keys::rotate_certificate(&Secrets::of(&config), trust_root.as_deref())?;
+            note(&config, Action::RotateKey.by(Party::Operator).detail(Detail::SenderCertificate))
+                .map(|()| said)
+        }
+        Keys::Rotate(Rotate::SenderTrustRoot { place }) => {
+            let config = place.config()?;
+            let said = sender_keys::rotate_trust_root(&Secrets::of(&config))?;
+            note(&config, Action::RotateKey.by(Party::Operator).detail(Detail::SenderTrustRoot))
+                .map(|()| said)
+        }
+    }
+}
+
+/// Writes what a command did into the audit log.
+fn note(config: &Config, event: AuditEvent) -> Result<()> {
+    runtime()?.block_on(audit_log::record(config, event))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use auth::audit::{Action, Party};
 use gateway::{Door, GatewayMetrics, Listener, tls};
 use messages::MessageQueue;
 use tokio::{
@@ -55,6 +56,7 @@ pub(crate) async fn serve(config: Config, development: bool) -> Result<()> {
     let address = listener.address();
     let operator = metrics::listen(&config, &door, &gateway_metrics, &backend.message_metrics).await?;
 
+    backend.audit.record(Action::StartServer.by(Party::Server)).await;
     let mut committer = tokio::spawn(run_committer(backend.queue.clone()));
     let background = background::start(&backend, secrets, vault, hangup);
     let accepting = tokio::spawn(listener.run(tls, door.clone()));
@@ -85,6 +87,11 @@ async fn stop(door: &Door, backend: &Backend, stores: &Stores) {
         tracing::warn!("connections were cut off");
     }
     backend.queue.close().await;
+    backend.audit.record(Action::StopServer.by(Party::Server)).await;
+    backend.recorder.close().await;
+    if let Err(error) = backend.checkpoints.lock().await.write().await {
+        tracing::error!("where the audit log ends was not noted: {error:#}");
+    }
     stores.close().await;
 }
 

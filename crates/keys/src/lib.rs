@@ -12,6 +12,8 @@ mod upload;
 
 pub use error::KeyError;
 pub use fetch::{DeviceBundle, DeviceSelector, KeyBundles, Requester};
-pub use ports::{DeviceKeys, KeyCounts, KeyFetchLimit, KeyOwners, KeySlot, KeyStore, Owner, OwnerDevice};
+pub use ports::{
+    DeviceKeys, KeyChanges, KeyCounts, KeyFetchLimit, KeyOwners, KeySlot, KeyStore, Owner, OwnerDevice,
+};
 pub use service::{KeyOwner, KeyService};
 pub use upload::{KeyUpload, KeyUploadBody, MAX_ONE_TIME_KEYS};

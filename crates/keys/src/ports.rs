@@ -97,6 +97,13 @@ pub struct OwnerDevice {
     pub registration_id: RegistrationId,
 }
 
+/// Told when keys that are used again and again are replaced.
+#[async_trait]
+pub trait KeyChanges: Send + Sync + 'static {
+    /// A device has uploaded another signed key or last-resort key under that identity.
+    async fn replaced(&self, identity: ServiceId, device: DeviceId);
+}
+
 /// Limits how often one device fetches the keys of another.
 pub trait KeyFetchLimit: Send + Sync + 'static {
     /// Counts one more fetch, or says how long to wait. The key names the pair of devices.

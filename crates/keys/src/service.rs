@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 use crate::{
     error::KeyError,
     fetch::{DeviceSelector, KeyBundles, Requester},
-    ports::{KeyCounts, KeyFetchLimit, KeyOwners, KeySlot, KeyStore, Owner, OwnerDevice},
+    ports::{KeyChanges, KeyCounts, KeyFetchLimit, KeyOwners, KeySlot, KeyStore, Owner, OwnerDevice},
     upload::KeyUpload,
 };
 
@@ -41,6 +41,7 @@ pub struct KeyService {
     owners: Arc<dyn KeyOwners>,
     limit: Arc<dyn KeyFetchLimit>,
     tokens: Arc<dyn GroupSendTokens>,
+    changes: Arc<dyn KeyChanges>,
 }
 
 impl KeyService {
@@ -50,8 +51,9 @@ impl KeyService {
         owners: Arc<dyn KeyOwners>,
         limit: Arc<dyn KeyFetchLimit>,
         tokens: Arc<dyn GroupSendTokens>,
+        changes: Arc<dyn KeyChanges>,
     ) -> Self {
-        Self { store, owners, limit, tokens }
+        Self { store, owners, limit, tokens, changes }
     }
 
     /// A device as the owner of its keys under one of its account's identities. The identity must be known
@@ -66,7 +68,12 @@ impl KeyService {
         // Off the threads that serve sockets: verifying a full upload would hold all of them up.
         let verified = tokio::task::spawn_blocking(move || keys.verify(&owner.identity_key).map(|()| keys));
         let keys = verified.await.map_err(StorageError::unavailable)??;
-        Ok(self.store.put(owner.slot(), keys).await?)
+        let replaces = keys.signed.is_some() || keys.last_resort.is_some();
+        self.store.put(owner.slot(), keys).await?;
+        if replaces {
+            self.changes.replaced(owner.identity, owner.device).await;
+        }
+        Ok(())
     }
 
     /// How many one-time keys the device has left.

@@ -6,8 +6,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use keys::{
-    DeviceKeys, DeviceSelector, KeyBundles, KeyCounts, KeyError, KeyFetchLimit, KeyOwner, KeyOwners,
-    KeyService, KeySlot, KeyStore, KeyUpload, KeyUploadBody, Owner, OwnerDevice, Requester,
+    DeviceKeys, DeviceSelector, KeyBundles, KeyChanges, KeyCounts, KeyError, KeyFetchLimit, KeyOwner,
+    KeyOwners, KeyService, KeySlot, KeyStore, KeyUpload, KeyUploadBody, Owner, OwnerDevice, Requester,
 };
 use parking_lot::Mutex;
 use protocol::{
@@ -149,10 +149,23 @@ fn by_key(byte: u8) -> Requester {
     UnidentifiedCredential::AccessKey(access_key(byte)).into()
 }
 
+struct Untold;
+
+#[async_trait]
+impl KeyChanges for Untold {
+    async fn replaced(&self, _: ServiceId, _: DeviceId) {}
+}
+
 fn with_access(key: Option<AccessKey>, unrestricted: bool) -> KeyService {
     let owners = OneAccount { unidentified_access: UnidentifiedAccess { key, unrestricted } };
     let limit = Limit(Mutex::default(), 3);
-    KeyService::new(Arc::<Memory>::default(), Arc::new(owners), Arc::new(limit), Arc::new(OneToken))
+    KeyService::new(
+        Arc::<Memory>::default(),
+        Arc::new(owners),
+        Arc::new(limit),
+        Arc::new(OneToken),
+        Arc::new(Untold),
+    )
 }
 
 /// A service with keys for device 1 of the account, none for device 3.

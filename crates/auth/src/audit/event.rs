@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use protocol::{Aci, DeviceAddress, PhoneNumber};
+use protocol::{Aci, DeviceAddress, PhoneNumber, Pni};
 use uuid::Uuid;
 
 use super::origin;
@@ -31,6 +31,8 @@ pub enum Party {
     Account(Aci),
     /// A device of an account.
     Device(DeviceAddress),
+    /// The identity of an account's number.
+    NumberIdentity(Pni),
     /// Who holds or claims a number. Written as a blind index.
     Number(PhoneNumber),
     /// A username or an e-mail address, as normalised for looking it up. Written as a blind index.
@@ -275,7 +277,11 @@ impl AuditEvent {
     pub fn is_change(&self) -> bool {
         let passing = matches!(
             self.action,
-            Action::SignIn | Action::RefreshToken | Action::SendCode | Action::RequestPasswordReset
+            Action::SignIn
+                | Action::RefreshToken
+                | Action::SendCode
+                | Action::RequestPasswordReset
+                | Action::ChangeKeys
         );
         self.outcome == Outcome::Success && !passing
     }
@@ -318,6 +324,7 @@ impl fmt::Debug for Party {
         f.write_str(match self {
             Self::Account(_) => "Account(…)",
             Self::Device(_) => "Device(…)",
+            Self::NumberIdentity(_) => "NumberIdentity(…)",
             Self::Number(_) => "Number(…)",
             Self::Name(_) => "Name(…)",
             Self::Session(_) => "Session(…)",

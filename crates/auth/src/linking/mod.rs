@@ -23,7 +23,7 @@ pub use request::{LinkRequest, PniPart};
 
 use crate::{
     account::Account,
-    audit::AuditTrail,
+    audit::{Action, AuditTrail},
     capabilities::{Capabilities, Capability},
     credentials::BasicCredentials,
     device::{Agent, Credential, Device, PushService, PushToken},
@@ -171,6 +171,7 @@ impl LinkingService {
         request: LinkRequest,
     ) -> Result<Linked, LinkError> {
         let parts = &self.parts;
+        parts.audit.ready()?;
         let code = request.code.id();
         let aci = parts.links.code_owner(code, parts.clock.now()).await?.ok_or(LinkError::WrongCode)?;
         parts.limits.check(LimitId::VerifyDevice, aci.0.as_bytes(), 1).map_err(LinkError::RateLimited)?;
@@ -184,6 +185,7 @@ impl LinkingService {
                 LinkOutcome::Linked => {
                     parts.revocations.device_id_given(address, at).await;
                     self.waiters.linked(code);
+                    parts.audit.record(Action::LinkDevice.by(address)).await;
                     return Ok(Linked { aci, pni: account.pni(), device_id: address.device_id });
                 }
                 LinkOutcome::CodeUsed => return Err(LinkError::WrongCode),

@@ -6,7 +6,10 @@ use limits::LimitId;
 use protocol::PhoneNumber;
 
 use super::{Evidence, RegisterError, RegistrationRequest, RegistrationService};
-use crate::account::Account;
+use crate::{
+    account::Account,
+    audit::{Action, Detail},
+};
 
 /// How long after its account was last seen a registration lock holds. Somebody who lost the PIN waits
 /// that long; somebody who took over the number of a person in regular contact never gets in.
@@ -39,6 +42,8 @@ impl RegistrationService {
                 return Ok(());
             }
         }
+        let why = if token.is_some() { Detail::WrongCode } else { Detail::Missing };
+        parts.audit.record(Action::PassRegistrationLock.refused(number).on(account.aci).detail(why)).await;
         let keep_recovery = token.is_none() && matches!(request.evidence, Evidence::RecoveryPassword(_));
         parts.accounts.lock(account.aci, account.version, keep_recovery).await?;
         parts.revocations.credentials_locked(account.aci);

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use limits::{LimitId, RateLimits, RetryAfter};
 use protocol::{
-    Aci, DeviceId, PhoneNumber, Pni,
+    Aci, DeviceAddress, DeviceId, PhoneNumber, Pni,
     ambient::{Clock, Entropy, StorageError, Timestamp},
 };
 
@@ -16,7 +16,7 @@ pub use request::{Evidence, InvalidRequest, RegistrationRequest};
 
 use crate::{
     account::{Account, AccountVersion},
-    audit::AuditTrail,
+    audit::{Action, AuditTrail, Detail},
     capabilities::Capability,
     credentials::BasicCredentials,
     device::{Agent, Credential, Device},
@@ -123,6 +123,7 @@ impl RegistrationService {
         request: RegistrationRequest,
         agent: Option<Agent>,
     ) -> Result<Registered, RegisterError> {
+        self.0.audit.ready()?;
         check_keys(&request)?;
         if !request.attributes.capabilities.contains(Capability::Spqr) {
             return Err(RegisterError::ClientTooOld);
@@ -148,7 +149,9 @@ impl RegistrationService {
             if let RegisterOutcome::Registered { account, replaced } =
                 self.0.accounts.register(registration).await?
             {
-                return Ok(self.registered(&account, replaced.as_deref(), at).await);
+                let registered = self.registered(&account, replaced.as_deref(), at).await;
+                self.tell(&number, &account, replaced.is_some(), &request.evidence).await;
+                return Ok(registered);
             }
         }
         Err(RegisterError::Storage(StorageError::unavailable("the number's account is changed all the time")))
@@ -173,6 +176,8 @@ impl RegistrationService {
         if let Evidence::RecoveryPassword(password) = &request.evidence {
             let right = record.recovery_password.as_ref().is_some_and(|hash| password.matches(hash));
             if !right {
+                let event = Action::UseRecoveryPassword.refused(number);
+                self.0.audit.record(event.detail(Detail::WrongCredentials)).await;
                 return Err(RegisterError::WrongRecoveryPassword);
             }
         }
@@ -236,6 +241,17 @@ impl RegistrationService {
             at,
             reuse_deleted_since: Timestamp::from_millis(at.as_millis().saturating_sub(deleted_life)),
         }
+    }
+
+    async fn tell(&self, number: &PhoneNumber, account: &Account, replaced: bool, evidence: &Evidence) {
+        let action = if replaced { Action::Reregister } else { Action::Register };
+        let event = action.by(DeviceAddress { aci: account.aci, device_id: DeviceId::PRIMARY }).on(number);
+        let event = match evidence {
+            Evidence::Session(_) => event.detail(Detail::Session),
+            Evidence::RecoveryPassword(_) => event.detail(Detail::RecoveryPassword),
+            Evidence::Receipt => event,
+        };
+        self.0.audit.record(event).await;
     }
 
     async fn registered(&self, account: &Account, replaced: Option<&Account>, at: Timestamp) -> Registered {

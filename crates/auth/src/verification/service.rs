@@ -14,7 +14,10 @@ use super::{
     VerificationPolicy,
     session::{CodeDecision, GuessDecision},
 };
-use crate::{audit::AuditTrail, store::AccountStore};
+use crate::{
+    audit::{Action, AuditTrail, Detail, Party},
+    store::AccountStore,
+};
 
 /// How often a change is tried again when another request changed the session in between. A client sends
 /// one request at a time, so even a second try is rare.
@@ -244,7 +247,14 @@ impl VerificationService {
         let (session, decision) = self.change(&id, |session, now| session.submit(&guess, now)).await?;
         let view = self.view(&id, &session);
         match decision {
-            GuessDecision::Right | GuessDecision::Wrong => Ok(view),
+            GuessDecision::Right => {
+                self.0.audit.record(Action::Verify.by(session.number())).await;
+                Ok(view)
+            }
+            GuessDecision::Wrong => {
+                self.0.audit.record(Action::Verify.refused(session.number()).detail(Detail::WrongCode)).await;
+                Ok(view)
+            }
             GuessDecision::NotReady => Err(SessionError::NotReady(view)),
             GuessDecision::TooEarly(wait) => {
                 Err(SessionError::RateLimited { session: view, retry_after: Some(RetryAfter(wait)) })
@@ -278,7 +288,16 @@ impl VerificationService {
     ) -> Result<(), SessionError> {
         let CodeRequest { transport, client, languages } = request;
         let message = CodeMessage { to: session.number().clone(), transport, code, client, languages };
-        let Err(error) = self.0.sender.send(message).await else { return Ok(()) };
+        let by = Party::from(session.number());
+        let detail = match transport {
+            Transport::Sms => Detail::Sms,
+            Transport::Voice => Detail::Voice,
+        };
+        let Err(error) = self.0.sender.send(message).await else {
+            self.0.audit.record(Action::SendCode.by(by).detail(detail)).await;
+            return Ok(());
+        };
+        self.0.audit.record(Action::SendCode.failed(by).detail(detail)).await;
         let (session, ()) = self.change(id, |session, _| session.send_failed(transport)).await?;
         let view = self.view(id, &session);
         Err(match error {

@@ -5,6 +5,7 @@ mod sample;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use ::audit::address::AddressPolicy;
 use auth::sender_certificate::LIFETIME_MAX;
 use gateway::GatewayConfig;
 use limits::{Limit, LimitId};
@@ -50,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) limits: BTreeMap<String, RateLimit>,
     /// Switches that clients fetch, by name; every value is a text.
     pub(crate) remote_config: BTreeMap<String, String>,
+    /// What is written down of who came in and what changed: `heliograph audit`.
+    pub(crate) audit: Audit,
     /// What is written to standard error.
     pub(crate) log: Log,
     /// What is counted, for monitoring.
@@ -72,6 +75,7 @@ impl Default for Config {
             devices: Devices::default(),
             limits: BTreeMap::new(),
             remote_config: BTreeMap::new(),
+            audit: Audit::default(),
             log: Log::default(),
             metrics: Metrics::default(),
         }
@@ -250,6 +254,37 @@ pub(crate) struct RateLimit {
     pub(crate) interval_ms: f64,
 }
 
+/// What is written down of who came in and what changed: `heliograph audit`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Audit {
+    /// Days that records are kept.
+    pub(crate) keep_days: u32,
+    /// Bits of IPv4 addresses that are kept: 24 is the network of 256 addresses, 32 all of it, 0 nothing.
+    pub(crate) ipv4_bits: u8,
+    /// Bits of IPv6 addresses that are kept: 48 is what a provider gives to a site, 128 all of it, 0 nothing.
+    pub(crate) ipv6_bits: u8,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        let AddressPolicy { v4_bits, v6_bits } = AddressPolicy::default();
+        Self { keep_days: 365, ipv4_bits: v4_bits, ipv6_bits: v6_bits }
+    }
+}
+
+impl Audit {
+    /// How long records are kept.
+    pub(crate) fn life(&self) -> Duration {
+        DAY.saturating_mul(self.keep_days)
+    }
+
+    /// How much of an address is kept.
+    pub(crate) fn addresses(&self) -> AddressPolicy {
+        AddressPolicy { v4_bits: self.ipv4_bits, v6_bits: self.ipv6_bits }
+    }
+}
+
 /// What is written to standard error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -416,6 +451,9 @@ impl Config {
         check(self.queue.lifetime_hours >= 1, "queue.lifetime_hours: must be at least 1");
         check(self.queue.account_messages_max >= 100, "queue.account_messages_max: must be at least 100");
         check(self.queue.account_bytes_max >= 1 << 20, "queue.account_bytes_max: must be at least 1048576");
+        check(self.audit.keep_days >= 1, "audit.keep_days: must be at least 1");
+        check(self.audit.ipv4_bits <= 32, "audit.ipv4_bits: must be at most 32");
+        check(self.audit.ipv6_bits <= 128, "audit.ipv6_bits: must be at most 128");
         check(
             self.metrics.listen.is_empty() || self.metrics.address().is_some(),
             "metrics.listen: must be an address and a port, such as 127.0.0.1:9464",

@@ -32,6 +32,11 @@ const FOLDER: &str = "secrets";
 /// Names the certificate of a development server covers.
 pub(crate) const DEVELOPMENT_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
+/// Writes a file that only its owner can read, whole or not at all.
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<()> {
+    files::write_secret(path, content)
+}
+
 /// Where each secret lies.
 #[derive(Clone, Debug)]
 pub(crate) struct Secrets {

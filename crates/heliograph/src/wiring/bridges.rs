@@ -4,15 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use auth::{
+    audit::{Action, AuditTrail, Detail, Party},
     challenge::{ChallengeKind, ChallengeService},
     linking::wait::Backlog,
     revocation::{Disconnect, QueueClear, QueueClearer},
 };
-use keys::KeyFetchLimit;
+use keys::{KeyChanges, KeyFetchLimit};
 use limits::{LimitId, RateLimits, RetryAfter};
 use messages::{ChallengeOption, ChallengeRequired, CloseReason, MessageQueue, SendGate, SendLimits};
 use protocol::{
-    Aci, DeviceAddress, ServiceId,
+    Aci, DeviceAddress, DeviceId, ServiceId,
     ambient::{StorageError, Timestamp},
 };
 
@@ -60,6 +61,20 @@ impl QueueClearer for Hub {
 impl Backlog for Hub {
     async fn holds_before(&self, device: DeviceAddress, moment: Timestamp) -> Result<bool, StorageError> {
         self.0.holds_before(device, moment).await
+    }
+}
+
+/// Writes down which keys were replaced.
+pub(super) struct KeysAudited(pub(super) Arc<dyn AuditTrail>);
+
+#[async_trait]
+impl KeyChanges for KeysAudited {
+    async fn replaced(&self, identity: ServiceId, device_id: DeviceId) {
+        let by = match identity {
+            ServiceId::Aci(aci) => Party::Device(DeviceAddress { aci, device_id }),
+            ServiceId::Pni(pni) => Party::NumberIdentity(pni),
+        };
+        self.0.record(Action::ChangeKeys.by(by).detail(Detail::SignedPreKey)).await;
     }
 }
 

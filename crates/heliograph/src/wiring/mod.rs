@@ -1,14 +1,16 @@
 //! Puts the program together: the engine under the services, the services behind the door.
 
+mod audit;
 mod bridges;
 mod stores;
 
 use std::sync::Arc;
 
+use ::audit::Recorder;
 use anyhow::{Context, Result};
 use auth::{
     AccountService,
-    audit::{AuditTrail, NoAuditTrail},
+    audit::AuditTrail,
     challenge::{ChallengeParts, ChallengeService, PushChallenges},
     linking::{LinkingParts, LinkingService, provisioning::ProvisioningRelay},
     registration::{RegistrationParts, RegistrationService},
@@ -31,17 +33,21 @@ use protocol::{
     ambient::{Clock, Entropy, SystemClock, SystemEntropy},
     group_send::NoGroupSendTokens,
 };
-use store::sqlite::{SqliteAccounts, SqliteKeys, SqliteQueue, SqliteReports, SqliteSessions};
+use store::sqlite::{SqliteAccounts, SqliteAudit, SqliteKeys, SqliteQueue, SqliteReports, SqliteSessions};
+use tokio::sync::Mutex;
 use vault::Vault;
 
 use crate::{
+    audit_log::Checkpoints,
     config::{Challenges, Config, Provider, PushProvider},
     secrets::Secrets,
 };
 
-use bridges::{Challenged, Gates, Hub};
+use audit::Trail;
+use bridges::{Challenged, Gates, Hub, KeysAudited};
 
-pub(crate) use stores::{ACCOUNTS_FILE, Stores};
+pub(crate) use audit::Form;
+pub(crate) use stores::{ACCOUNTS_FILE, AUDIT_FILE, Stores};
 
 /// Where the "outbox" provider leaves codes.
 const OUTBOX_FILE: &str = "outbox.jsonl";
@@ -53,6 +59,9 @@ const REPORT_TOKEN_KEY: &str = "messages.report_token";
 pub(crate) struct Backend {
     pub(crate) services: Services,
     pub(crate) queue: MessageQueue,
+    pub(crate) audit: Arc<dyn AuditTrail>,
+    pub(crate) recorder: Recorder,
+    pub(crate) checkpoints: Arc<Mutex<Checkpoints>>,
     pub(crate) message_metrics: MessageMetrics,
     pub(crate) reports: ReportService,
     pub(crate) revocations: Revocations,
@@ -97,6 +106,9 @@ pub(crate) async fn build(
     Ok(Backend {
         services,
         queue,
+        audit: ground.audit(),
+        recorder: ground.recorder.clone(),
+        checkpoints: Arc::new(Mutex::new(ground.checkpoints())),
         message_metrics,
         reports,
         revocations,
@@ -113,6 +125,8 @@ struct Ground<'a> {
     vault: &'a Vault,
     accounts: Arc<SqliteAccounts>,
     limits: Arc<RateLimits>,
+    audit_log: Arc<SqliteAudit>,
+    recorder: Recorder,
     audit: Arc<dyn AuditTrail>,
     outbox: Arc<Outbox>,
     clock: Arc<dyn Clock>,
@@ -125,13 +139,17 @@ impl<'a> Ground<'a> {
         let path = config.data.join(OUTBOX_FILE);
         let outbox = Outbox::open(&path, Arc::clone(&clock))
             .with_context(|| format!("the outbox {} cannot be opened", path.display()))?;
+        let audit_log = Arc::new(SqliteAudit::new(Arc::clone(&stores.audit), vault.clone()));
+        let recorder = Recorder::new(audit_log.clone(), Arc::clone(&clock), config.audit.life());
         Ok(Self {
             config,
             stores,
             vault,
             accounts: Arc::new(SqliteAccounts::new(Arc::clone(&stores.accounts), vault.clone())),
             limits: Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits())),
-            audit: Arc::new(NoAuditTrail),
+            audit: Arc::new(Trail::new(recorder.clone(), Form::new(config, vault, Arc::clone(&clock)))),
+            audit_log,
+            recorder,
             outbox: Arc::new(outbox),
             clock,
             entropy: Arc::new(SystemEntropy),
@@ -156,6 +174,10 @@ impl<'a> Ground<'a> {
 
     fn audit(&self) -> Arc<dyn AuditTrail> {
         Arc::clone(&self.audit)
+    }
+
+    fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(self.config, self.vault, self.audit_log.clone(), self.clock())
     }
 
     fn gates(&self) -> Arc<Gates> {
@@ -270,7 +292,13 @@ impl<'a> Ground<'a> {
 
     fn keys(&self) -> KeyService {
         let store = SqliteKeys::new(Arc::clone(&self.stores.accounts));
-        KeyService::new(Arc::new(store), self.accounts.clone(), self.gates(), Arc::new(NoGroupSendTokens))
+        KeyService::new(
+            Arc::new(store),
+            self.accounts.clone(),
+            self.gates(),
+            Arc::new(NoGroupSendTokens),
+            Arc::new(KeysAudited(self.audit())),
+        )
     }
 
     fn messages(
