@@ -10,6 +10,7 @@ pub mod multi_recipient;
 pub mod outbox;
 pub mod pipe;
 pub mod process;
+pub mod push;
 pub mod server;
 pub mod socket;
 pub mod tls;
