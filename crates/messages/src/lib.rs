@@ -29,4 +29,4 @@ pub use send::{
 };
 pub use session::{DeliverySession, Outbound};
 pub use store::{Append, Batch, Page, Position, QueueStore, StoredEnvelope, Volume};
-pub use wake::{Urgency, WakeUpConfig, WakeUps, Waker};
+pub use wake::{Urgency, WakeUpConfig, WakeUps, Waker, Woken};

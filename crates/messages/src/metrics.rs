@@ -43,7 +43,8 @@ pub struct MessageMetrics {
     pub wake_ups: WakeUpMetrics,
 }
 
-/// What became of wake-ups. Every one requested is coalesced, cancelled, dropped, sent, or still to be sent.
+/// What became of wake-ups. Every one requested, tried again or coming as a reminder is coalesced, cancelled,
+/// dropped, sent, or still to be sent.
 #[derive(Clone, Debug, Default)]
 pub struct WakeUpMetrics {
     /// Times that something was found to be waiting for a device that is not connected.
@@ -54,8 +55,12 @@ pub struct WakeUpMetrics {
     pub cancelled: Counter,
     /// Handed to the waker.
     pub sent: Counter,
-    /// Of those, how many took too long or ended in a panic.
+    /// Of those, how many failed.
     pub failed: Counter,
+    /// Wake-ups that are tried again because they failed.
+    pub retried: Counter,
+    /// Wake-ups sent because a device that was told has not come.
+    pub reminded: Counter,
     /// Given up because too many devices were to be woken.
     pub dropped: Counter,
     /// Devices that may be woken once before their interval is over, because there was no room to remember
@@ -122,6 +127,8 @@ impl WakeUpMetrics {
             ("cancelled", "Wake-ups called off because the device connected", &self.cancelled),
             ("sent", "Wake-ups handed to the push service", &self.sent),
             ("failed", "Wake-ups sent that took too long or failed", &self.failed),
+            ("retried", "Wake-ups tried again because they failed", &self.retried),
+            ("reminded", "Wake-ups sent again because the device did not come", &self.reminded),
             ("dropped", "Wake-ups given up because too many devices were to be woken", &self.dropped),
             ("forgotten", "Devices that may be woken early, for want of memory", &self.forgotten),
         ] {

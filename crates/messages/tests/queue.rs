@@ -252,8 +252,9 @@ struct Woken(Mutex<Vec<(DeviceAddress, Urgency)>>);
 
 #[async_trait]
 impl Waker for Woken {
-    async fn wake(&self, device: DeviceAddress, urgency: Urgency) {
+    async fn wake(&self, device: DeviceAddress, urgency: Urgency) -> messages::Woken {
         self.0.lock().push((device, urgency));
+        messages::Woken::Told
     }
 }
 

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use messages::{
     Urgency::{self, NonUrgent, Urgent},
-    WakeUpConfig, WakeUps, Waker,
+    WakeUpConfig, WakeUps, Waker, Woken,
     metrics::WakeUpMetrics,
 };
 use parking_lot::Mutex;
@@ -50,8 +50,9 @@ struct TestWaker(Mutex<Vec<(DeviceAddress, Urgency, Instant)>>);
 
 #[async_trait]
 impl Waker for TestWaker {
-    async fn wake(&self, device: DeviceAddress, urgency: Urgency) {
+    async fn wake(&self, device: DeviceAddress, urgency: Urgency) -> Woken {
         self.0.lock().push((device, urgency, Instant::now()));
+        Woken::Told
     }
 }
 
@@ -152,7 +153,7 @@ impl World {
     /// When all is over, everything that was requested is accounted for.
     async fn check(mut self) {
         self.take(Step::Pass(2_000_000)).await;
-        let WakeUpMetrics { requested, coalesced, cancelled, sent, failed, dropped, forgotten } =
+        let WakeUpMetrics { requested, coalesced, cancelled, sent, failed, dropped, forgotten, .. } =
             self.metrics;
         assert_eq!(requested.get(), coalesced.get() + cancelled.get() + sent.get() + dropped.get());
         assert_eq!((failed.get(), dropped.get(), forgotten.get()), (0, 0, 0));

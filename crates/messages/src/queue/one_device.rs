@@ -1,13 +1,13 @@
 //! The queue of one device, as its account has to do with it: what a device's going means, and how far it has read.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use protocol::{
     DeviceAddress,
     ambient::{StorageError, Timestamp},
 };
 
-use super::{CloseReason, MessageQueue};
+use super::{CloseReason, MessageQueue, device::DeviceQueue};
 use crate::store::Position;
 
 impl MessageQueue {
@@ -34,6 +34,16 @@ impl MessageQueue {
         // made to finish first.
         self.shared.inbox.flushed().await;
         self.shared.store.clear(device.aci, Some(device.device_id), up_to).await
+    }
+
+    /// Has a device woken after that time for what has been waiting for it, unless it is connected, or connects
+    /// before.
+    pub fn wake_if_away(&self, device: DeviceAddress, after: Duration) {
+        let Some(wake_ups) = &self.shared.wake_ups else { return };
+        let shard = self.shared.lock(device);
+        if !shard.get(&device).is_some_and(DeviceQueue::is_connected) {
+            wake_ups.still_waiting(device, after);
+        }
     }
 
     /// Whether the device has yet to acknowledge something that was accepted before that moment. What it has

@@ -8,22 +8,24 @@
 //! else a device that connects between the look and the call is woken for what it has already read.
 //! Messages for connected devices only are nothing to wake anybody for, and are not told here.
 
+mod backoff;
 mod ledger;
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use protocol::DeviceAddress;
 use tokio::{
     sync::Notify,
     task::{JoinError, JoinSet},
-    time::{Instant, error::Elapsed, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use crate::metrics::WakeUpMetrics;
 
-use ledger::{Ledger, Next, Outcome, Requested};
+use ledger::{Cancelled, Ledger, Next, Outcome, Requested};
 
 /// How soon a device must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,9 +39,23 @@ pub enum Urgency {
 /// Reaches devices that are not connected.
 #[async_trait]
 pub trait Waker: Send + Sync + 'static {
-    /// Tells a device that something is waiting for it. Failure is the waker's own affair, to retry or to
-    /// log. A call is given [`WakeUpConfig::call_timeout`] and then cancelled.
-    async fn wake(&self, device: DeviceAddress, urgency: Urgency);
+    /// Tells a device that something is waiting for it. A call is given [`WakeUpConfig::call_timeout`] and then
+    /// cancelled, which counts as [`Woken::Failed`]. Why it failed is the waker's own affair to log.
+    async fn wake(&self, device: DeviceAddress, urgency: Urgency) -> Woken;
+}
+
+/// What became of a call to wake a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// The device was told, or whoever tells it has taken that over.
+    Told,
+    /// There is no way to tell the device; it comes by itself.
+    Unreachable,
+    /// Not this time. It is tried again, later each time, unless the device connects before.
+    Failed {
+        /// How long to wait at least.
+        retry_after: Option<Duration>,
+    },
 }
 
 /// How often devices are woken, and what that may cost.
@@ -61,6 +77,15 @@ pub struct WakeUpConfig {
     pub calls_max: usize,
     /// How long one call may take.
     pub call_timeout: Duration,
+    /// About how long after a call failed it is tried again, and twice as long after each further failure.
+    pub retry_first: Duration,
+    /// The longest time between two tries.
+    pub retry_max: Duration,
+    /// How long a device that was told may stay away before it is told again, and four times as long before each
+    /// further reminder. What is told can be lost on its way, and nobody hears of it.
+    pub reminder_after: Duration,
+    /// How often a device is reminded that does not come.
+    pub reminders_max: u8,
 }
 
 impl Default for WakeUpConfig {
@@ -72,6 +97,10 @@ impl Default for WakeUpConfig {
             devices_max: 100_000,
             calls_max: 128,
             call_timeout: Duration::from_secs(30),
+            retry_first: Duration::from_secs(1),
+            retry_max: Duration::from_mins(10),
+            reminder_after: Duration::from_hours(1),
+            reminders_max: 0,
         }
     }
 }
@@ -82,7 +111,8 @@ impl Default for WakeUpConfig {
 /// [`devices_max`](WakeUpConfig::devices_max) are remembered already, room is made in this order:
 ///
 /// 1. A device that was woken and has nothing to be woken for is forgotten, the one first that could be woken
-///    again soonest. It may then be woken once before its interval is over.
+///    again soonest. It may then be woken once before its interval is over. After these, one that would be
+///    reminded, the last first.
 /// 2. For an urgent wake-up, the non-urgent one that is furthest away is dropped.
 /// 3. The new wake-up is dropped.
 ///
@@ -118,7 +148,7 @@ impl WakeUps {
 
     /// A device has connected: it need not be woken any more.
     pub fn connected(&self, device: DeviceAddress) {
-        if self.0.ledger.lock().cancel(device) {
+        if self.0.ledger.lock().cancel(device) == Cancelled::WakeUp {
             self.0.metrics.cancelled.inc();
         }
     }
@@ -130,44 +160,77 @@ impl WakeUps {
         self.request(device, Urgency::Urgent, Instant::now() + self.0.config.leave_delay);
     }
 
+    /// Something waits for a device that is not connected, and it may never have been told: what was planned
+    /// before is lost. How urgent it is, is not known either.
+    pub fn still_waiting(&self, device: DeviceAddress, after: Duration) {
+        self.request(device, Urgency::Urgent, Instant::now() + after);
+    }
+
+    /// Whether half the room for devices is free.
+    pub fn has_room(&self) -> bool {
+        self.0.ledger.lock().len() <= self.0.config.devices_max / 2
+    }
+
     /// Calls the waker until the future is dropped, which cancels the calls under way; run it as a task. There
     /// must be one at a time.
     pub async fn run(&self, waker: Arc<dyn Waker>) {
         let mut calls = JoinSet::new();
         loop {
             while let Some(call) = calls.try_join_next() {
-                self.ended(call);
+                ended(call);
             }
             if calls.len() >= self.0.config.calls_max {
                 // Nothing is taken out of the ledger before it can be done, so that it can be cancelled.
                 if let Some(call) = calls.join_next().await {
-                    self.ended(call);
+                    ended(call);
                 }
                 continue;
             }
             let next = self.0.ledger.lock().next(Instant::now());
             match next {
-                Next::Wake(device, urgency) => {
+                Next::Wake { device, urgency, reminder } => {
                     self.0.metrics.sent.inc();
-                    let (waker, limit) = (Arc::clone(&waker), self.0.config.call_timeout);
-                    calls.spawn(async move { timeout(limit, waker.wake(device, urgency)).await });
+                    if reminder {
+                        self.0.metrics.reminded.inc();
+                    }
+                    let (wake_ups, waker) = (self.clone(), Arc::clone(&waker));
+                    calls.spawn(async move { wake_ups.call(&*waker, device, urgency).await });
                 }
                 Next::Sleep(alarm) => tokio::select! {
                     () = sleep_to(alarm) => {}
                     () = self.0.sooner.notified() => {}
-                    Some(call) = calls.join_next() => self.ended(call),
+                    Some(call) = calls.join_next() => ended(call),
                 },
             }
         }
     }
 
-    fn ended(&self, call: Result<Result<(), Elapsed>, JoinError>) {
-        match call {
-            Ok(Ok(())) => return,
-            Ok(Err(Elapsed { .. })) => tracing::warn!("a wake-up took too long"),
-            Err(error) => tracing::error!(%error, "a wake-up failed"),
+    /// Calls the waker, and notes what becomes of it whatever that is: a device whose call had no end would
+    /// never be called again.
+    async fn call(&self, waker: &dyn Waker, device: DeviceAddress, urgency: Urgency) {
+        let metrics = &self.0.metrics;
+        let call = AssertUnwindSafe(waker.wake(device, urgency)).catch_unwind();
+        let outcome = timeout(self.0.config.call_timeout, call).await;
+        let woken = match outcome {
+            Ok(Ok(woken)) => woken,
+            Ok(Err(_panic)) => Woken::Failed { retry_after: None },
+            Err(_elapsed) => {
+                tracing::warn!("a wake-up took too long");
+                Woken::Failed { retry_after: None }
+            }
+        };
+        let (mut ledger, now) = (self.0.ledger.lock(), Instant::now());
+        match woken {
+            Woken::Told => ledger.told(device, now),
+            Woken::Unreachable => ledger.given_up(device, now),
+            Woken::Failed { retry_after } => {
+                metrics.failed.inc();
+                if ledger.failed(device, retry_after, now) {
+                    metrics.retried.inc();
+                }
+            }
         }
-        self.0.metrics.failed.inc();
+        // What is planned now may come before what the runner sleeps for; it looks when the call has ended.
     }
 
     fn request(&self, device: DeviceAddress, urgency: Urgency, wanted: Instant) {
@@ -183,6 +246,12 @@ impl WakeUps {
         if sooner {
             self.0.sooner.notify_one();
         }
+    }
+}
+
+fn ended(call: Result<(), JoinError>) {
+    if let Err(error) = call {
+        tracing::error!(%error, "a wake-up was not noted");
     }
 }
 
