@@ -6,12 +6,13 @@ use protocol::{
     DeviceId, IdentityKind, RegistrationId,
     ambient::{Entropy, Timestamp},
 };
-use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::{
     capabilities::Capabilities,
     secrets::{Password, SaltedHash},
 };
+
+pub use protocol::{PushService, PushToken, WebPushSubscription};
 
 /// One device of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,49 +98,6 @@ impl fmt::Debug for DeviceName {
     }
 }
 
-/// Who delivers a push.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PushService {
-    /// Apple's.
-    Apns,
-    /// Google's.
-    Fcm,
-}
-
-/// Where a push reaches a device.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub struct PushToken {
-    #[zeroize(skip)]
-    service: PushService,
-    token: String,
-}
-
-impl PushToken {
-    /// Longest token kept: Apple's have 64 to 200 characters, Google's about 160 and no promised bound.
-    pub const MAX_LEN: usize = 4096;
-
-    /// The token of that service; nothing if it is empty or too long.
-    pub fn new(service: PushService, token: String) -> Option<Self> {
-        (1..=Self::MAX_LEN).contains(&token.len()).then_some(Self { service, token })
-    }
-
-    /// Who delivers it.
-    pub fn service(&self) -> PushService {
-        self.service
-    }
-
-    /// The token as that service knows it.
-    pub fn as_str(&self) -> &str {
-        &self.token
-    }
-}
-
-impl fmt::Debug for PushToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PushToken").field("service", &self.service).finish_non_exhaustive()
-    }
-}
-
 /// What a device's software calls itself (`X-Signal-Agent`), such as `OWI`, `OWA` or `OWD`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent(Box<str>);
@@ -193,12 +151,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn names_tokens_and_agents_are_bounded() {
+    fn names_and_agents_are_bounded() {
         assert!(DeviceName::new(vec![]).is_none());
         assert!(DeviceName::new(vec![0; 225]).is_some());
         assert!(DeviceName::new(vec![0; 226]).is_none());
-        assert!(PushToken::new(PushService::Fcm, String::new()).is_none());
-        assert!(PushToken::new(PushService::Fcm, "x".repeat(4097)).is_none());
         assert_eq!(Agent::new(&"ä".repeat(200)).as_str().len(), 256);
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     revocation::QueueClear,
     secrets::{RecoveryPassword, RegistrationLockToken, SaltedHash},
     service::{AccountService, Authenticated},
-    store::{AccountChange, Change, ChangeOutcome, DeviceChange},
+    store::{AccountChange, Change, ChangeOutcome, DeviceChange, PushTokenChange},
 };
 
 /// Who an account is, as it may know itself.
@@ -157,7 +157,7 @@ impl AccountService {
         let device = DeviceChange {
             name: Change::Set(attributes.name),
             fetches_messages: Change::Set(attributes.fetches_messages),
-            push_token: Change::Keep,
+            push_token: PushTokenChange::Keep,
             capabilities: Change::Set(attributes.capabilities),
             agent: Change::Set(agent),
         };
@@ -199,7 +199,7 @@ impl AccountService {
     /// Sets where a push reaches the calling device, which then no longer fetches by itself.
     pub async fn set_push_token(&self, caller: &Authenticated, token: PushToken) -> Result<(), AccountError> {
         let change = DeviceChange {
-            push_token: Change::Set(Some(token)),
+            push_token: PushTokenChange::Set(token, self.clock.now()),
             fetches_messages: Change::Set(false),
             ..Default::default()
         };
@@ -217,9 +217,11 @@ impl AccountService {
             PushService::Apns if caller.device_id.is_primary() => "OWI",
             PushService::Apns => "OWP",
             PushService::Fcm => "OWA",
+            // Given and taken back by other ways than an app's own settings.
+            PushService::WebPush => return Ok(()),
         };
         let change = DeviceChange {
-            push_token: Change::Set(None),
+            push_token: PushTokenChange::ForgetPlatform,
             fetches_messages: Change::Set(false),
             agent: Change::Set(Some(Agent::new(agent))),
             ..Default::default()
@@ -230,7 +232,7 @@ impl AccountService {
     /// Forgets where a push reaches the calling device, which from now on fetches by itself.
     pub async fn fetch_without_push(&self, caller: &Authenticated) -> Result<(), AccountError> {
         let change = DeviceChange {
-            push_token: Change::Set(None),
+            push_token: PushTokenChange::ForgetPlatform,
             fetches_messages: Change::Set(true),
             ..Default::default()
         };

@@ -179,11 +179,24 @@ pub struct DeviceChange {
     /// Whether it fetches messages by itself.
     pub fetches_messages: Change<bool>,
     /// Where a push reaches it.
-    pub push_token: Change<Option<PushToken>>,
+    pub push_token: PushTokenChange,
     /// What its software can do.
     pub capabilities: Change<Capabilities>,
     /// What its software calls itself.
     pub agent: Change<Option<Agent>>,
+}
+
+/// What is to become of where a push reaches a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PushTokenChange {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It becomes this, at that moment.
+    Set(PushToken, Timestamp),
+    /// A token of Apple's or Google's goes. A subscription of Web Push stays: clients that say they have no
+    /// token do not know of it, and it was not they who gave it.
+    ForgetPlatform,
 }
 
 /// What became of a change.

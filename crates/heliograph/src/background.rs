@@ -1,4 +1,5 @@
-//! What runs beside the requests: expiring messages, clearing away what is over, taking up rotated keys.
+//! What runs beside the requests: expiring messages, waking devices, clearing away what is over, taking up rotated
+//! keys.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +12,11 @@ use messages::ReportService;
 use tokio::{signal::unix::Signal, sync::Mutex, task::JoinSet};
 use vault::Vault;
 
-use crate::{audit_log::Checkpoints, secrets::Secrets, wiring::Backend};
+use crate::{
+    audit_log::Checkpoints,
+    secrets::Secrets,
+    wiring::{Backend, Waking},
+};
 
 /// How often what is over is cleared away (queues of devices that are gone, should their clearing have failed,
 /// verification sessions nobody came back to, link codes nobody used, old reports), and rotated keys are taken up.
@@ -24,6 +29,13 @@ pub(crate) fn start(backend: &Backend, secrets: Secrets, vault: Vault, hangup: S
     tasks.spawn(async move { queue.run_expiry().await });
     let recorder = backend.recorder.clone();
     tasks.spawn(async move { recorder.run().await });
+    if let Some(Waking { wake_ups, waker, recovery }) = &backend.waking {
+        let (wake_ups, waker) = (wake_ups.clone(), Arc::clone(waker));
+        tasks.spawn(async move { wake_ups.run(waker).await });
+        let (notes, looks) = (Arc::clone(recovery), Arc::clone(recovery));
+        tasks.spawn(async move { notes.run_notes().await });
+        tasks.spawn(async move { looks.run_looks().await });
+    }
     let tidying = Tidying {
         revocations: backend.revocations.clone(),
         verification: Arc::clone(&backend.verification),

@@ -19,6 +19,9 @@ struct ClientConfig {
     ca_pem: Option<String>,
     /// Public keys under which sender certificates are good: base64 of 33 bytes each.
     unidentified_sender_trust_roots: Vec<String>,
+    /// The key to subscribe to Web Push with (`applicationServerKey`): base64url of a point of P-256. Null when this
+    /// server does no Web Push.
+    web_push_key: Option<String>,
 }
 
 /// The configuration as JSON.
@@ -32,6 +35,7 @@ pub(crate) fn json(config: &Config) -> Result<String> {
             .published(SystemClock.now())
             .map(|(_, root)| base64::encode_padded(root.key.as_bytes()))
             .collect(),
+        web_push_key: config.web_push.enabled.then(|| secrets.vapid_public_key()).transpose()?,
     };
     Ok(serde_json::to_string_pretty(&client)?)
 }

@@ -5,6 +5,7 @@ mod background;
 mod client_config;
 mod config;
 mod metrics;
+mod push_command;
 mod reports;
 mod secrets;
 mod sender_keys;
@@ -25,6 +26,7 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use config::{Config, LogFormat};
+use push_command::{Subscription, Which};
 use secrets::Secrets;
 use wiring::Stores;
 
@@ -72,6 +74,9 @@ enum Command {
     /// Check or export the audit log: who came in, who did not, and what was changed.
     #[command(subcommand)]
     Audit(Audit),
+    /// Wake devices, and say by which push server.
+    #[command(subcommand)]
+    Push(Push),
     /// Print which accounts were reported as spam: a line of JSON each, the most reported first.
     Reports {
         #[command(flatten)]
@@ -113,6 +118,52 @@ enum Audit {
         #[arg(long, value_name = "MOMENT")]
         until: Option<String>,
     },
+}
+
+#[derive(Subcommand)]
+enum Push {
+    /// Push to a device now, and print what its provider answered.
+    Test {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        which: PushDevice,
+    },
+    /// Make a device reachable by Web Push (`UnifiedPush`), in place of what it was reached by.
+    Register {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        which: PushDevice,
+        /// Where the push server takes messages for the device.
+        endpoint: String,
+        /// The device's public key, in base64url.
+        p256dh: String,
+        /// The device's secret, in base64url.
+        auth: String,
+    },
+    /// Make a device unreachable by Web Push.
+    Unregister {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        which: PushDevice,
+    },
+}
+
+/// Which device is pushed to.
+#[derive(Args)]
+struct PushDevice {
+    /// The account: its ACI, a UUID.
+    account: String,
+    /// The device's number; 1 is the primary.
+    device: u32,
+}
+
+impl From<PushDevice> for Which {
+    fn from(PushDevice { account, device }: PushDevice) -> Self {
+        Self { account, device }
+    }
 }
 
 #[derive(Subcommand)]
@@ -197,6 +248,7 @@ fn run(command: Command) -> Result<()> {
         Command::ClientConfig { place } => print(&client_config::json(&place.config()?)?),
         Command::Keys(command) => print(&keys(command)?),
         Command::Audit(command) => audit(command),
+        Command::Push(command) => print(&push(command)?),
         Command::Reports { place } => {
             reports::json_lines(&place.config()?)?.iter().try_for_each(|line| print(line))
         }
@@ -241,6 +293,21 @@ fn keys(command: Keys) -> Result<String> {
 /// Writes what a command did into the audit log.
 fn note(config: &Config, event: AuditEvent) -> Result<()> {
     runtime()?.block_on(audit_log::record(config, event))
+}
+
+fn push(command: Push) -> Result<String> {
+    match command {
+        Push::Test { place, which } => {
+            runtime()?.block_on(push_command::test(&place.config()?, &which.into()))
+        }
+        Push::Register { place, which, endpoint, p256dh, auth } => {
+            let subscription = Subscription { endpoint, p256dh, auth };
+            runtime()?.block_on(push_command::register(&place.config()?, &which.into(), &subscription))
+        }
+        Push::Unregister { place, which } => {
+            runtime()?.block_on(push_command::unregister(&place.config()?, &which.into()))
+        }
+    }
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

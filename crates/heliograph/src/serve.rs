@@ -24,7 +24,7 @@ use crate::{
     metrics,
     secrets::{DEVELOPMENT_NAMES, Secrets},
     state,
-    wiring::{self, Backend, Stores},
+    wiring::{self, Backend, Stores, Waking},
 };
 
 /// Held while a server uses the data folder.
@@ -54,7 +54,7 @@ pub(crate) async fn serve(config: Config, development: bool) -> Result<()> {
         .await
         .with_context(|| format!("{} cannot be listened on", config.listen))?;
     let address = listener.address();
-    let operator = metrics::listen(&config, &door, &gateway_metrics, &backend.message_metrics).await?;
+    let operator = metrics::listen(&config, &door, &gateway_metrics, &backend).await?;
 
     backend.audit.record(Action::StartServer.by(Party::Server)).await;
     let mut committer = tokio::spawn(run_committer(backend.queue.clone()));
@@ -85,6 +85,11 @@ pub(crate) async fn serve(config: Config, development: bool) -> Result<()> {
 async fn stop(door: &Door, backend: &Backend, stores: &Stores) {
     if timeout(DRAIN_LIMIT, door.close()).await.is_err() {
         tracing::warn!("connections were cut off");
+    }
+    if let Some(Waking { recovery, .. }) = &backend.waking
+        && let Err(error) = recovery.note().await
+    {
+        tracing::warn!(error = &error as &dyn std::error::Error, "wake-ups were not noted");
     }
     backend.queue.close().await;
     backend.audit.record(Action::StopServer.by(Party::Server)).await;

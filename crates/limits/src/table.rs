@@ -50,11 +50,13 @@ pub enum LimitId {
     PushChallengeAttempt,
     /// Those among them that were right; by account.
     PushChallengeSuccess,
+    /// Pushes that wake a device which stays away; by device.
+    WakeUps,
 }
 
 impl LimitId {
     /// Every limit, in the order of the enumeration.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Registration,
         Self::Pin,
         Self::VerificationSession,
@@ -76,6 +78,7 @@ impl LimitId {
         Self::CaptchaChallengeSuccess,
         Self::PushChallengeAttempt,
         Self::PushChallengeSuccess,
+        Self::WakeUps,
     ];
 
     /// The name in the configuration.
@@ -102,6 +105,7 @@ impl LimitId {
             Self::CaptchaChallengeSuccess => "captcha_challenge_success",
             Self::PushChallengeAttempt => "push_challenge_attempt",
             Self::PushChallengeSuccess => "push_challenge_success",
+            Self::WakeUps => "wake_ups",
         }
     }
 
@@ -131,6 +135,8 @@ impl LimitId {
                 (2, Duration::from_hours(12))
             }
             Self::CaptchaChallengeAttempt | Self::PushChallengeAttempt => (10, Duration::from_mins(144)),
+            // Ours: platforms hold back what comes oftener, and one that has arrived brings all that waits.
+            Self::WakeUps => (30, Duration::from_secs(30)),
         };
         Limit { size, interval }
     }

@@ -15,9 +15,11 @@ pub mod ids;
 pub mod keys;
 pub mod multi_recipient;
 pub mod phone;
+pub mod push_token;
 pub mod websocket;
 pub mod xeddsa;
 
 pub use access::{AccessKey, UnidentifiedAccess, UnidentifiedCredential};
 pub use ids::{Aci, DeviceAddress, DeviceId, IdentityKind, Pni, RegistrationId, ServiceId};
 pub use phone::PhoneNumber;
+pub use push_token::{PushService, PushToken, WebPushSubscription};

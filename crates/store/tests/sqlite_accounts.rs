@@ -30,6 +30,7 @@ fn stores(directory: &Path, vault: &Vault) -> Stores {
     Stores {
         accounts: accounts.clone(),
         links: accounts.clone(),
+        targets: accounts.clone(),
         recipients: accounts.clone(),
         owners: accounts,
         keys: Arc::new(SqliteKeys::new(database)),

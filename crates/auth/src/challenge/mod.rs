@@ -8,7 +8,7 @@ mod pending;
 mod push;
 mod service;
 
-pub use push::{PushChallenge, PushChallengeMessage, PushChallenges, PushUndelivered};
+pub use push::{PushChallenge, PushChallengeMessage, PushChallengeTo, PushChallenges, PushUndelivered};
 pub use service::{
     AnswerError, ChallengeKind, ChallengeParts, ChallengeRequired, ChallengeService, RequestPushError,
     Verdict,

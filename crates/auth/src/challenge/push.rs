@@ -3,14 +3,15 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use protocol::{DeviceAddress, ambient::Entropy};
+use protocol::{DeviceAddress, PhoneNumber, PushService, ambient::Entropy};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::{device::PushToken, secrets::hex};
 
 /// The secret of a push challenge: 32 lower-case hexadecimal digits of 16 random bytes.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PushChallenge(Zeroizing<String>);
 
 impl PushChallenge {
@@ -25,8 +26,21 @@ impl PushChallenge {
     }
 
     /// Whether that is the answer. Takes as long for every text of the right length.
-    pub(super) fn is_answered_by(&self, answer: &str) -> bool {
+    pub(crate) fn is_answered_by(&self, answer: &str) -> bool {
         self.0.as_bytes().ct_eq(answer.as_bytes()).into()
+    }
+}
+
+/// For what is sealed before it is stored, and for nothing else.
+impl Serialize for PushChallenge {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for PushChallenge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|digits| Self(Zeroizing::new(digits)))
     }
 }
 
@@ -39,12 +53,21 @@ impl fmt::Debug for PushChallenge {
 /// A push challenge on its way to a phone.
 #[derive(Clone, Debug)]
 pub struct PushChallengeMessage {
-    /// The account's primary device.
-    pub to: DeviceAddress,
+    /// Whose it is.
+    pub to: PushChallengeTo,
     /// Where a push reaches it.
     pub token: PushToken,
     /// The secret.
     pub challenge: PushChallenge,
+}
+
+/// Who is challenged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PushChallengeTo {
+    /// The primary device of an account.
+    Device(DeviceAddress),
+    /// Somebody who is registering that number.
+    Newcomer(PhoneNumber),
 }
 
 /// The push was not taken by whoever delivers it.
@@ -55,6 +78,9 @@ pub struct PushUndelivered(#[source] pub Box<dyn std::error::Error + Send + Sync
 /// Delivers push challenges.
 #[async_trait]
 pub trait PushChallenges: Send + Sync + 'static {
+    /// Whether tokens of that service can be pushed to.
+    fn reaches(&self, service: PushService) -> bool;
+
     /// Sends one. When this answers, whoever delivers pushes has taken it.
     async fn send(&self, message: PushChallengeMessage) -> Result<(), PushUndelivered>;
 }

@@ -11,7 +11,7 @@ use protocol::{
 use subtle::ConstantTimeEq;
 
 use super::{
-    PushChallenge, PushChallengeMessage, PushChallenges, PushUndelivered,
+    PushChallenge, PushChallengeMessage, PushChallengeTo, PushChallenges, PushUndelivered,
     pending::{Asked, Pending},
 };
 use crate::{
@@ -147,12 +147,14 @@ impl ChallengeService {
         let account = self.parts.accounts.account(ServiceId::Aci(aci)).await?;
         let primary = account.as_ref().and_then(|account| account.device(to.device_id));
         let token = primary.and_then(|device| device.push_token.clone());
-        let token = token.ok_or(RequestPushError::NoPushToken)?;
+        let reached = token.filter(|token| push.reaches(token.service()));
+        let token = reached.ok_or(RequestPushError::NoPushToken)?;
         let fresh = || PushChallenge::random(&*self.parts.entropy);
         let Asked::Anew(challenge) = self.pushes.ask(aci, self.parts.clock.now(), fresh) else {
             return Ok(());
         };
-        let sent = push.send(PushChallengeMessage { to, token, challenge }).await;
+        let sent =
+            push.send(PushChallengeMessage { to: PushChallengeTo::Device(to), token, challenge }).await;
         if sent.is_err() {
             self.pushes.forget(aci);
         }

@@ -291,7 +291,7 @@ fn agent(request: &LinkRequest) -> Agent {
     Agent::new(match request.push_token.as_ref().map(PushToken::service) {
         Some(PushService::Apns) => "OWP",
         Some(PushService::Fcm) => "OWA",
-        None => "OWD",
+        Some(PushService::WebPush) | None => "OWD",
     })
 }
 

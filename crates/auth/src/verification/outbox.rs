@@ -10,19 +10,19 @@ use std::{
 };
 
 use async_trait::async_trait;
-use protocol::ambient::Clock;
+use protocol::{PushService, ambient::Clock};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{CodeMessage, CodeSender, NotDelivered, SendCodeError};
-use crate::challenge::{PushChallengeMessage, PushChallenges, PushUndelivered};
+use crate::challenge::{PushChallengeMessage, PushChallengeTo, PushChallenges, PushUndelivered};
 
 /// Lines waiting to be written; senders wait beyond that.
 const WAITING_MAX: usize = 256;
 
 /// Appends each code and push challenge to a file, as a line of JSON: `time` (milliseconds since the epoch),
 /// `kind`, `to`; of a `verification_code` (to a number) also `transport` and `code`, of a `push_challenge`
-/// (to `{aci}.{device}`) also `challenge`.
+/// (to `{aci}.{device}`, or to a number that is being registered) also `challenge`.
 ///
 /// Only its owner can read the file. Lines are whole however many are written at once, and are on disk
 /// when the sender is answered; lines that arrive together share one sync.
@@ -108,8 +108,15 @@ impl CodeSender for Outbox {
 
 #[async_trait]
 impl PushChallenges for Outbox {
+    fn reaches(&self, _: PushService) -> bool {
+        true
+    }
+
     async fn send(&self, message: PushChallengeMessage) -> Result<(), PushUndelivered> {
-        let to = format!("{}.{}", message.to.aci, message.to.device_id);
+        let to = match &message.to {
+            PushChallengeTo::Device(device) => format!("{}.{}", device.aci, device.device_id),
+            PushChallengeTo::Newcomer(number) => number.as_str().to_owned(),
+        };
         let line = What::PushChallenge { to: &to, challenge: message.challenge.as_str() };
         self.write(line).await.map_err(|not_written| PushUndelivered(not_written.into()))
     }

@@ -16,6 +16,8 @@ use super::{
 };
 use crate::{
     audit::{Action, AuditTrail, Detail, Party},
+    challenge::{PushChallenge, PushChallengeMessage, PushChallengeTo, PushChallenges},
+    device::PushToken,
     store::AccountStore,
 };
 
@@ -41,6 +43,8 @@ pub struct VerificationParts {
     pub captcha: Arc<dyn CaptchaVerifier>,
     /// Told of what happens.
     pub audit: Arc<dyn AuditTrail>,
+    /// Delivers push challenges, which serve in place of captchas.
+    pub push: Option<Arc<dyn PushChallenges>>,
     /// How often somebody may do what.
     pub limits: Arc<RateLimits>,
     /// Tells the time.
@@ -124,8 +128,10 @@ pub enum SessionError {
 pub struct SessionUpdate {
     /// The answer to a captcha.
     pub captcha: Option<String>,
-    /// The answer to a push challenge. This server sends none, so that every answer is wrong.
+    /// The answer to a push challenge.
     pub push_challenge: Option<String>,
+    /// Where a push reaches the phone.
+    pub push_token: Option<PushToken>,
 }
 
 /// A request for a code.
@@ -150,14 +156,25 @@ pub(crate) enum Proof {
     Other,
 }
 
+/// A challenge, and whom it is sent through.
+struct Pushable {
+    sender: Arc<dyn PushChallenges>,
+    token: PushToken,
+    challenge: PushChallenge,
+}
+
 impl VerificationService {
     /// A service made of these parts.
     pub fn new(parts: VerificationParts) -> Self {
         Self(parts)
     }
 
-    /// Opens a session for a number.
-    pub async fn create(&self, number: &str) -> Result<SessionView, CreateSessionError> {
+    /// Opens a session for a number, and sends a challenge to where a push reaches the phone, if that is known.
+    pub async fn create(
+        &self,
+        number: &str,
+        push_token: Option<PushToken>,
+    ) -> Result<SessionView, CreateSessionError> {
         let number = read_number(number)?;
         self.0
             .limits
@@ -165,10 +182,21 @@ impl VerificationService {
             .map_err(CreateSessionError::RateLimited)?;
         let id = SessionId::random(&*self.0.entropy);
         let now = self.0.clock.now();
-        let session = Session::new(number, &self.0.policy, now);
+        let mut session = Session::new(number, &self.0.policy, now);
+        let push = push_token.and_then(|token| self.pushable(token));
+        let push = push.filter(|push| session.push_challenge(push.challenge.clone()));
         let view = session.view(&id, &self.0.policy, now);
+        let number = session.number().clone();
         self.0.sessions.insert(&id, session).await?;
-        Ok(view)
+        match push {
+            None => Ok(view),
+            Some(push) => match self.push(&id, number, push).await {
+                Ok(Some(without)) => Ok(without),
+                Err(SessionError::Storage(error)) => Err(error.into()),
+                // It was sent. Other errors there are none: the session has just been made.
+                Ok(None) | Err(_) => Ok(view),
+            },
+        }
     }
 
     /// The state of a session.
@@ -182,11 +210,18 @@ impl VerificationService {
     pub async fn update(&self, id: &str, update: SessionUpdate) -> Result<SessionView, SessionError> {
         let id = read_id(id)?;
         let session = self.load(&id).await?.session;
-        if update.push_challenge.is_some() {
+        if let Some(answer) = update.push_challenge {
             self.limit(LimitId::VerificationPushChallenge, id.as_bytes(), &id, &session)?;
-            return Err(SessionError::Rejected(self.view(&id, &session)));
+            let (session, right) = self.change(&id, |session, _| session.answer_push(&answer)).await?;
+            let view = self.view(&id, &session);
+            return if right { Ok(view) } else { Err(SessionError::Rejected(view)) };
         }
-        let Some(captcha) = update.captcha else { return Ok(self.view(&id, &session)) };
+        let Some(captcha) = update.captcha else {
+            return match update.push_token.and_then(|token| self.pushable(token)) {
+                Some(push) => self.push_anew(&id, session, push).await,
+                None => Ok(self.view(&id, &session)),
+            };
+        };
         self.limit(LimitId::VerificationCaptcha, id.as_bytes(), &id, &session)?;
         if captcha.is_empty() || captcha.len() > CAPTCHA_LEN_MAX {
             return Err(SessionError::Malformed);
@@ -277,6 +312,48 @@ impl VerificationService {
             Some(_) => Proof::Unverified,
             None => Proof::Other,
         })
+    }
+
+    /// A fresh challenge for that token, if it can be pushed to.
+    fn pushable(&self, token: PushToken) -> Option<Pushable> {
+        let sender = self.0.push.as_ref().filter(|push| push.reaches(token.service()))?;
+        let challenge = PushChallenge::random(&*self.0.entropy);
+        Some(Pushable { sender: Arc::clone(sender), token, challenge })
+    }
+
+    /// Sends a challenge in a session that is open already. The limit of answers bounds these too.
+    async fn push_anew(
+        &self,
+        id: &SessionId,
+        session: Session,
+        push: Pushable,
+    ) -> Result<SessionView, SessionError> {
+        self.limit(LimitId::VerificationPushChallenge, id.as_bytes(), id, &session)?;
+        let challenge = &push.challenge;
+        let (session, wanted) =
+            self.change(id, |session, _| session.push_challenge(challenge.clone())).await?;
+        let view = self.view(id, &session);
+        if !wanted {
+            return Ok(view);
+        }
+        Ok(self.push(id, session.number().clone(), push).await?.unwrap_or(view))
+    }
+
+    /// Sends a challenge that is noted already; should that fail, the session is as without. Answers how it is
+    /// then.
+    async fn push(
+        &self,
+        id: &SessionId,
+        number: PhoneNumber,
+        Pushable { sender, token, challenge }: Pushable,
+    ) -> Result<Option<SessionView>, SessionError> {
+        let to = PushChallengeTo::Newcomer(number);
+        let Err(error) = sender.send(PushChallengeMessage { to, token, challenge }).await else {
+            return Ok(None);
+        };
+        tracing::warn!(error = &error as &dyn std::error::Error, "a push challenge was not sent");
+        let (session, ()) = self.change(id, |session, _| session.push_failed()).await?;
+        Ok(Some(self.view(id, &session)))
     }
 
     async fn send(

@@ -6,6 +6,7 @@ use protocol::{PhoneNumber, ambient::Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Code, SessionId, Transport};
+use crate::challenge::PushChallenge;
 
 /// How long a session lives after it was last used.
 pub const IDLE_LIFE: Duration = Duration::from_mins(10);
@@ -58,6 +59,9 @@ impl Default for VerificationPolicy {
 pub struct Session {
     number: PhoneNumber,
     captcha_outstanding: bool,
+    /// What was pushed to the phone and has not come back: as good an answer as a captcha.
+    #[serde(default)]
+    pushed: Option<PushChallenge>,
     code: Option<IssuedCode>,
     sms: Sends,
     voice: Sends,
@@ -83,6 +87,8 @@ struct Sends {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RequestedInformation {
+    /// What was pushed to the phone.
+    PushChallenge,
     /// The answer to a captcha.
     Captcha,
 }
@@ -139,6 +145,7 @@ impl Session {
         Self {
             number,
             captcha_outstanding: policy.ask_for_captcha,
+            pushed: None,
             code: None,
             sms: Sends::default(),
             voice: Sends::default(),
@@ -171,6 +178,31 @@ impl Session {
 
     pub(super) fn captcha_accepted(&mut self) {
         self.captcha_outstanding = false;
+        self.pushed = None;
+    }
+
+    /// Takes note of a challenge that is about to be pushed, in place of one before it; says whether there is
+    /// anything that it could be the answer to.
+    pub(super) fn push_challenge(&mut self, fresh: PushChallenge) -> bool {
+        if self.captcha_outstanding {
+            self.pushed = Some(fresh);
+        }
+        self.captcha_outstanding
+    }
+
+    /// It was not pushed: the client shall not wait for it.
+    pub(super) fn push_failed(&mut self) {
+        self.pushed = None;
+    }
+
+    /// Takes what the client says was pushed to it; a right answer serves once, and for the captcha too. Says
+    /// whether it was right.
+    pub(super) fn answer_push(&mut self, answer: &str) -> bool {
+        let right = self.pushed.as_ref().is_some_and(|challenge| challenge.is_answered_by(answer));
+        if right {
+            self.captcha_accepted();
+        }
+        right
     }
 
     /// Decides on a request for a code. Where one is sent, this is already noted; should sending fail,
@@ -248,13 +280,15 @@ impl Session {
             next_call: next(&self.voice),
             next_verification_attempt: next_guess.map(whole_seconds),
             allowed_to_request_code: may_request,
-            requested_information: self
-                .captcha_outstanding
-                .then_some(RequestedInformation::Captcha)
-                .into_iter()
-                .collect(),
+            requested_information: self.requested_information(),
             verified: self.verified,
         }
+    }
+
+    fn requested_information(&self) -> Vec<RequestedInformation> {
+        let push = self.pushed.as_ref().map(|_| RequestedInformation::PushChallenge);
+        let captcha = self.captcha_outstanding.then_some(RequestedInformation::Captcha);
+        push.into_iter().chain(captcha).collect()
     }
 
     fn may_request(&self, policy: &VerificationPolicy) -> bool {
@@ -351,6 +385,24 @@ mod tests {
             session.request_code(Transport::Sms, code("1"), &policy, START),
             CodeDecision::Send(_)
         ));
+    }
+
+    #[test]
+    fn a_push_serves_in_place_of_a_captcha_once() {
+        let policy = strict();
+        let mut session = session(&policy);
+        let challenge = PushChallenge::random(&SeededEntropy::new(1));
+        assert!(session.push_challenge(challenge.clone()));
+        let seen = view(&session, &policy, 0).requested_information;
+        assert_eq!(seen, [RequestedInformation::PushChallenge, RequestedInformation::Captcha]);
+        assert!(!session.answer_push("") && !session.answer_push(&"0".repeat(32)));
+        let stored = serde_json::to_vec(&session).unwrap();
+        session = serde_json::from_slice(&stored).unwrap();
+        assert!(session.answer_push(challenge.as_str()));
+        let seen = view(&session, &policy, 0);
+        assert!(seen.requested_information.is_empty() && seen.allowed_to_request_code);
+        assert!(!session.answer_push(challenge.as_str()));
+        assert!(!session.push_challenge(challenge), "there is nothing left to answer");
     }
 
     #[test]

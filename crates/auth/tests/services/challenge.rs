@@ -3,11 +3,11 @@
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use auth::{
-    challenge::{AnswerError, ChallengeKind, ChallengeRequired, RequestPushError, Verdict},
+    challenge::{AnswerError, ChallengeKind, ChallengeRequired, PushChallengeTo, RequestPushError, Verdict},
     device::{PushService, PushToken},
 };
 use limits::RetryAfter;
-use protocol::Aci;
+use protocol::{Aci, DeviceAddress, DeviceId};
 use serde_json::json;
 
 use crate::support::{CHALLENGE_LIMIT, NUMBER, World};
@@ -95,8 +95,8 @@ async fn a_push_challenge_goes_to_the_primary_and_is_answered_once() {
         let pushes = world.outside.pushes.lock();
         assert_eq!(pushes.len(), 1, "one at a time");
         assert_eq!(
-            (pushes[0].to.aci, pushes[0].to.device_id.get(), pushes[0].token.as_str()),
-            (aci, 1, "token")
+            (&pushes[0].to, pushes[0].token.as_str()),
+            (&PushChallengeTo::Device(DeviceAddress { aci, device_id: DeviceId::PRIMARY }), "token")
         );
     }
     assert_eq!(world.challenges.answer_push(aci, &"0".repeat(32)).unwrap(), Verdict::Rejected);

@@ -48,7 +48,7 @@ async fn the_same_request_again_is_harmless() {
 #[tokio::test]
 async fn sessions_prove_their_own_number_and_only_when_verified() {
     let world = World::new();
-    let unverified = world.verification.create(NUMBER).await.unwrap().id;
+    let unverified = world.verification.create(NUMBER, None).await.unwrap().id;
     let outcome = world.register(NUMBER, "p", &json!({"sessionId": unverified})).await;
     assert!(matches!(outcome, Err(RegisterError::NotVerified)));
     let verified = world.verified_session(NUMBER).await;

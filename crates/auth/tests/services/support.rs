@@ -26,7 +26,7 @@ use auth::{
 };
 use limits::{Limit, LimitId, RateLimits};
 use protocol::{
-    Aci, DeviceAddress,
+    Aci, DeviceAddress, PushService,
     ambient::{Entropy, ManualClock, SeededEntropy, StorageError, Timestamp},
     base64,
     certificate::ServerCertificate,
@@ -100,6 +100,10 @@ impl CaptchaVerifier for Outside {
 
 #[async_trait]
 impl PushChallenges for Outside {
+    fn reaches(&self, service: PushService) -> bool {
+        service != PushService::Apns
+    }
+
     async fn send(&self, message: PushChallengeMessage) -> Result<(), PushUndelivered> {
         if self.provider_fails.load(SeqCst) {
             return Err(PushUndelivered("on purpose".into()));
@@ -170,6 +174,7 @@ impl World {
             sender: outside.clone(),
             captcha: Arc::new(AcceptAnyCaptcha),
             audit: Arc::new(NoAuditTrail),
+            push: Some(outside.clone()),
             limits: limits.clone(),
             clock: Arc::new(clock.clone()),
             entropy: entropy.clone(),
@@ -266,7 +271,7 @@ impl World {
 
     /// A session that proves the number.
     pub(crate) async fn verified_session(&self, number: &str) -> String {
-        let session = self.verification.create(number).await.unwrap().id;
+        let session = self.verification.create(number, None).await.unwrap().id;
         self.request_code(&session).await.unwrap();
         let code = self.outside.codes.lock().await.last().unwrap().code.clone();
         assert!(self.verification.submit_code(&session, code.as_str()).await.unwrap().verified);

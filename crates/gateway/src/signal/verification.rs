@@ -5,9 +5,12 @@
 
 use std::sync::Arc;
 
-use auth::verification::{
-    CodeRequest, CreateSessionError, InvalidSessionId, SessionError, SessionUpdate, SessionView, Transport,
-    VerificationService,
+use auth::{
+    device::{self, PushService},
+    verification::{
+        CodeRequest, CreateSessionError, InvalidSessionId, SessionError, SessionUpdate, SessionView,
+        Transport, VerificationService,
+    },
 };
 use axum::{
     Json,
@@ -56,8 +59,7 @@ struct UpdateRequest {
     push: PushToken,
 }
 
-/// Where a push challenge could be sent. This server sends none, so it only checks that the request is
-/// one that others would take.
+/// Where a push challenge can be sent.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PushToken {
@@ -100,11 +102,17 @@ struct NotDelivered {
 }
 
 impl PushToken {
-    fn check(&self) -> Result<(), Refusal> {
-        if self.push_token.is_some() == self.push_token_type.is_some() {
-            Ok(())
-        } else {
-            Err(Refusal::invalid("a push token has a type"))
+    fn read(self) -> Result<Option<device::PushToken>, Refusal> {
+        let service = self.push_token_type.map(|kind| match kind {
+            PushTokenType::Apn => PushService::Apns,
+            PushTokenType::Fcm => PushService::Fcm,
+        });
+        match (service, self.push_token) {
+            (None, None) => Ok(None),
+            (Some(service), Some(token)) => device::PushToken::new(service, token)
+                .map(Some)
+                .ok_or(Refusal::invalid("the push token is empty or too long")),
+            _ => Err(Refusal::invalid("a push token has a type")),
         }
     }
 }
@@ -114,8 +122,8 @@ async fn create(
     State(service): State<Arc<VerificationService>>,
     JsonBody(request): JsonBody<CreateRequest>,
 ) -> Result<Json<SessionView>, Response> {
-    request.push.check().map_err(IntoResponse::into_response)?;
-    service.create(&request.number).await.map(Json).map_err(refuse_creation)
+    let push_token = request.push.read().map_err(IntoResponse::into_response)?;
+    service.create(&request.number, push_token).await.map(Json).map_err(refuse_creation)
 }
 
 async fn show(
@@ -132,8 +140,9 @@ async fn update(
     Path(id): Path<String>,
     JsonBody(request): JsonBody<UpdateRequest>,
 ) -> Result<Json<SessionView>, Response> {
-    request.push.check().map_err(IntoResponse::into_response)?;
-    let update = SessionUpdate { captcha: request.captcha, push_challenge: request.push_challenge };
+    let push_token = request.push.read().map_err(IntoResponse::into_response)?;
+    let update =
+        SessionUpdate { captcha: request.captcha, push_challenge: request.push_challenge, push_token };
     service.update(&id, update).await.map(Json).map_err(refuse)
 }
 
@@ -257,14 +266,16 @@ mod tests {
             r#"{"number":"+15550100001","pushToken":null,"mcc":null,"mnc":null,"pushTokenType":null}"#,
         ] {
             let request: CreateRequest = parse(body.as_bytes()).unwrap();
-            assert_eq!((request.number.as_str(), request.push.check()), ("+15550100001", Ok(())), "{body}");
+            let has_token = body.contains("apn");
+            assert_eq!(request.number, "+15550100001");
+            assert_eq!(request.push.read().unwrap().is_some(), has_token, "{body}");
         }
         for body in [
             r#"{"captcha":"noop.noop.registration.noop"}"#,
             r#"{"pushChallenge":"00","captcha":null,"pushToken":null,"pushTokenType":null,"mcc":null,"mnc":null}"#,
             r#"{"pushToken":"t","pushTokenType":"fcm"}"#,
         ] {
-            assert!(parse::<UpdateRequest>(body.as_bytes()).unwrap().push.check().is_ok(), "{body}");
+            assert!(parse::<UpdateRequest>(body.as_bytes()).unwrap().push.read().is_ok(), "{body}");
         }
         for body in [r#"{"transport":"sms","client":"android-2021-03"}"#, r#"{"transport":"voice"}"#] {
             assert!(parse::<CodeRequestBody>(body.as_bytes()).is_ok(), "{body}");
@@ -281,7 +292,7 @@ mod tests {
         }
         for body in [r#"{"number":"+1","pushToken":"t"}"#, r#"{"number":"+1","pushTokenType":"fcm"}"#] {
             let request: CreateRequest = parse(body.as_bytes()).unwrap();
-            assert_eq!(request.push.check().map_err(status), Err(422), "{body}");
+            assert_eq!(request.push.read().map(drop).map_err(status), Err(422), "{body}");
         }
         assert_eq!(parse::<CodeRequestBody>(br#"{"transport":"fax"}"#).map(drop).map_err(status), Err(422));
     }

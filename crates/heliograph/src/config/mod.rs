@@ -1,5 +1,6 @@
 //! The configuration file: TOML, one struct per section, unknown keys refused, all mistakes told together.
 
+mod push;
 mod read;
 mod sample;
 
@@ -13,6 +14,7 @@ use messages::{QueueConfig, Volume};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use push::{ApnsSection, FcmSection, Push, WebPushSection};
 pub(crate) use read::read;
 pub(crate) use sample::sample;
 
@@ -46,6 +48,14 @@ pub(crate) struct Config {
     pub(crate) queue: Queue,
     /// What becomes of devices that are not used.
     pub(crate) devices: Devices,
+    /// How devices that are away are woken, whoever delivers it.
+    pub(crate) push: Push,
+    /// Web Push, which `UnifiedPush` speaks too: pushes by any push server that a device subscribes at.
+    pub(crate) web_push: WebPushSection,
+    /// Apple's push service, for apps of your own. Switched on by a key.
+    pub(crate) apns: ApnsSection,
+    /// Google's push service, for apps of your own. Switched on by a service account.
+    pub(crate) fcm: FcmSection,
     /// Rate limits by name, such as `messages = { size = 60, interval_ms = 1000 }`: that many at once, and one
     /// more per interval. An interval of 0 switches a limit off. What is not named keeps its default.
     pub(crate) limits: BTreeMap<String, RateLimit>,
@@ -73,6 +83,10 @@ impl Default for Config {
             gateway: Gateway::default(),
             queue: Queue::default(),
             devices: Devices::default(),
+            push: Push::default(),
+            web_push: WebPushSection::default(),
+            apns: ApnsSection::default(),
+            fcm: FcmSection::default(),
             limits: BTreeMap::new(),
             remote_config: BTreeMap::new(),
             audit: Audit::default(),
@@ -111,11 +125,14 @@ pub(crate) struct Verification {
     pub(crate) provider: Provider,
     /// Offer a captcha step, in which every answer is accepted. Some clients do not register without one.
     pub(crate) offer_captcha: bool,
+    /// Who delivers push challenges, which serve in place of a captcha. "push" sends them as pushes, to clients that
+    /// say where a push reaches them; "none" offers none; "outbox" is for development.
+    pub(crate) push: PushProvider,
 }
 
 impl Default for Verification {
     fn default() -> Self {
-        Self { provider: Provider::Outbox, offer_captcha: true }
+        Self { provider: Provider::Outbox, offer_captcha: true, push: PushProvider::Push }
     }
 }
 
@@ -159,8 +176,8 @@ pub(crate) struct Challenges {
     /// Take captchas as answers. As when numbers are proved, every captcha is accepted: this stops programs that
     /// do not know the step.
     pub(crate) captcha: bool,
-    /// Who delivers push challenges, which are answers too. "none" offers none; "outbox" appends them to
-    /// outbox.jsonl in the data folder, for development.
+    /// Who delivers push challenges, which are answers too. "none" offers none; "push" sends them as pushes, to
+    /// devices that can be pushed to; "outbox" appends them to outbox.jsonl in the data folder, for development.
     pub(crate) push: PushProvider,
 }
 
@@ -176,6 +193,8 @@ impl Default for Challenges {
 pub(crate) enum PushProvider {
     /// Nobody.
     None,
+    /// The push providers.
+    Push,
     /// A file that the developer reads.
     Outbox,
 }
@@ -458,6 +477,7 @@ impl Config {
             self.metrics.listen.is_empty() || self.metrics.address().is_some(),
             "metrics.listen: must be an address and a port, such as 127.0.0.1:9464",
         );
+        push::check(&self.push, &self.apns, &self.fcm, &self.web_push, &mut check);
         for (name, limit) in &self.limits {
             check(name.parse::<LimitId>().is_ok(), &format!("limits.{name}: there is no such limit"));
             check(limit.size > 0, &format!("limits.{name}.size: must be at least 1"));

@@ -1,12 +1,13 @@
 //! The secrets folder: what must exist before the server can start, how it is made and read.
 //!
 //! `DATA/secrets/` holds the master key (unless it is configured to be elsewhere), the keyring wrapped under
-//! it, what signs sender certificates sealed under the keyring, and, if this program made one, a private CA
-//! with the server's certificate.
+//! it, what signs sender certificates and what signs pushes, sealed under the keyring, and, if this program made
+//! one, a private CA with the server's certificate.
 
 mod certificate_authority;
 mod files;
 mod sender_trust;
+mod web_push;
 
 use std::{
     env, fs,
@@ -17,6 +18,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use auth::sender_certificate::Signer;
 use protocol::ambient::{Clock, Entropy, SystemClock, SystemEntropy};
+use push::web_push::VapidKey;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use vault::{Keyring, MasterKey, Vault};
 
@@ -65,7 +67,9 @@ impl Secrets {
             let keyring = Keyring::generate(&entropy).to_json(&self.master_key()?, &entropy);
             files::write_secret(&self.keyring_file(), keyring.as_bytes())?;
         }
-        self.workshop(&self.vault()?).make_missing()?;
+        let vault = self.vault()?;
+        self.workshop(&vault).make_missing()?;
+        web_push::make_missing(&self.folder, &vault, &entropy)?;
         if !names.is_empty() && !self.certificate_file().exists() {
             certificate_authority::make(&self.folder, names)?;
         }
@@ -74,7 +78,7 @@ impl Secrets {
 
     /// Whether everything is there that a server needs; if not, what to do about it.
     pub(crate) fn check(&self) -> Result<()> {
-        for file in [self.keyring_file(), SenderTrust::file(&self.folder)] {
+        for file in [self.keyring_file(), SenderTrust::file(&self.folder), web_push::file(&self.folder)] {
             if !file.exists() {
                 bail!("{} is missing: run `heliograph init` first", file.display());
             }
@@ -100,6 +104,16 @@ impl Secrets {
     /// The trust in sender certificates, without the keys.
     pub(crate) fn sender_trust(&self) -> Result<SenderTrust> {
         SenderTrust::read(&self.folder)
+    }
+
+    /// What signs pushes of Web Push.
+    pub(crate) fn vapid_key(&self, vault: &Vault) -> Result<VapidKey> {
+        web_push::key(&self.folder, vault)
+    }
+
+    /// Its public half, for clients.
+    pub(crate) fn vapid_public_key(&self) -> Result<String> {
+        web_push::public_key(&self.folder)
     }
 
     /// What signs sender certificates.

@@ -5,17 +5,25 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use auth::{
     audit::{Action, AuditTrail, Detail, Party},
-    challenge::{ChallengeKind, ChallengeService},
+    challenge::{
+        ChallengeKind, ChallengeService, PushChallengeMessage, PushChallengeTo, PushChallenges,
+        PushUndelivered,
+    },
     linking::wait::Backlog,
     revocation::{Disconnect, QueueClear, QueueClearer},
 };
 use keys::{KeyChanges, KeyFetchLimit};
 use limits::{LimitId, RateLimits, RetryAfter};
-use messages::{ChallengeOption, ChallengeRequired, CloseReason, MessageQueue, SendGate, SendLimits};
+use messages::metrics::WakeUpMetrics;
+use messages::{
+    ChallengeOption, ChallengeRequired, CloseReason, MessageQueue, SendGate, SendLimits, Urgency, WakeUps,
+    Waker, Woken,
+};
 use protocol::{
-    Aci, DeviceAddress, DeviceId, ServiceId,
+    Aci, DeviceAddress, DeviceId, PushService as PushTokenKind, ServiceId,
     ambient::{StorageError, Timestamp},
 };
+use push::{Challenge, PushService, Rewake, provider::ChallengeSecret};
 
 /// Asks challenges on behalf of the messages.
 pub(super) struct Challenged(pub(super) Arc<ChallengeService>);
@@ -31,6 +39,58 @@ impl SendGate for Challenged {
             options: required.options.into_iter().map(option).collect(),
             retry_after: Some(required.retry_after.0),
         })
+    }
+}
+
+/// Wakes devices on behalf of the message queue, and delivers challenges.
+pub(super) struct Pusher(pub(super) Arc<PushService>);
+
+#[async_trait]
+impl Waker for Pusher {
+    async fn wake(&self, device: DeviceAddress, urgency: Urgency) -> Woken {
+        match self.0.wake(device, urgency == Urgency::Urgent).await {
+            push::Outcome::Told => Woken::Told,
+            push::Outcome::Unreachable => Woken::Unreachable,
+            push::Outcome::Failed { retry_after } => Woken::Failed { retry_after },
+        }
+    }
+}
+
+#[async_trait]
+impl PushChallenges for Pusher {
+    fn reaches(&self, service: PushTokenKind) -> bool {
+        self.0.reaches(service)
+    }
+
+    async fn send(&self, message: PushChallengeMessage) -> Result<(), PushUndelivered> {
+        let kind = match message.to {
+            PushChallengeTo::Device(_) => Challenge::RateLimit,
+            PushChallengeTo::Newcomer(_) => Challenge::Registration,
+        };
+        let secret = ChallengeSecret::new(message.challenge.as_str());
+        let sent = self.0.challenge(&message.token, kind, secret).await;
+        sent.map_err(|error| PushUndelivered(error.into()))
+    }
+}
+
+/// Has devices woken that something waits for since before a restart.
+pub(super) struct Rewaker {
+    pub(super) queue: MessageQueue,
+    pub(super) wake_ups: WakeUps,
+    pub(super) metrics: WakeUpMetrics,
+}
+
+impl Rewake for Rewaker {
+    fn rewake(&self, device: DeviceAddress, after: Duration) {
+        self.queue.wake_if_away(device, after);
+    }
+
+    fn has_room(&self) -> bool {
+        self.wake_ups.has_room()
+    }
+
+    fn dropped(&self) -> u64 {
+        self.metrics.dropped.get()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod bridges;
+mod providers;
 mod stores;
 
 use std::sync::Arc;
@@ -28,12 +29,16 @@ use keys::KeyService;
 use limits::RateLimits;
 use messages::{
     MessageMetrics, MessageParts, MessageQueue, MessageService, QueueParts, ReportService, ReportTokens,
+    WakeUps, Waker,
 };
 use protocol::{
     ambient::{Clock, Entropy, SystemClock, SystemEntropy},
     group_send::NoGroupSendTokens,
 };
-use store::sqlite::{SqliteAccounts, SqliteAudit, SqliteKeys, SqliteQueue, SqliteReports, SqliteSessions};
+use push::{PushMetrics, PushParts, PushService, Recovery};
+use store::sqlite::{
+    SqliteAccounts, SqliteAudit, SqliteKeys, SqliteQueue, SqliteReports, SqliteSessions, SqliteWakeLog,
+};
 use tokio::sync::Mutex;
 use vault::Vault;
 
@@ -44,7 +49,7 @@ use crate::{
 };
 
 use audit::Trail;
-use bridges::{Challenged, Gates, Hub, KeysAudited};
+use bridges::{Challenged, Gates, Hub, KeysAudited, Pusher, Rewaker};
 
 pub(crate) use audit::Form;
 pub(crate) use stores::{ACCOUNTS_FILE, AUDIT_FILE, Stores};
@@ -68,6 +73,16 @@ pub(crate) struct Backend {
     pub(crate) verification: Arc<VerificationService>,
     pub(crate) linking: Arc<LinkingService>,
     pub(crate) sender_certificates: Arc<SenderCertificates>,
+    pub(crate) push_metrics: PushMetrics,
+    /// What wakes devices, if anything does.
+    pub(crate) waking: Option<Waking>,
+}
+
+/// What wakes devices that are away.
+pub(crate) struct Waking {
+    pub(crate) wake_ups: WakeUps,
+    pub(crate) waker: Arc<dyn Waker>,
+    pub(crate) recovery: Arc<Recovery>,
 }
 
 /// Builds the services on those stores.
@@ -79,15 +94,19 @@ pub(crate) async fn build(
 ) -> Result<Backend> {
     let ground = Ground::new(config, stores, vault)?;
     let message_metrics = MessageMetrics::default();
-    let queue = ground.queue(&message_metrics).await?;
+    let push_metrics = PushMetrics::default();
+    let push = ground.push(secrets, &push_metrics)?;
+    let wake_ups = ground.wake_ups(&push, &message_metrics);
+    let queue = ground.queue(&message_metrics, wake_ups.clone()).await?;
+    let waking = wake_ups.map(|wake_ups| ground.waking(&push, &queue, wake_ups, &message_metrics));
     let hub = Arc::new(Hub(queue.clone()));
     let revocations = Revocations::new(ground.account_store(), hub.clone(), hub.clone());
     let report_tokens = ReportTokens::new(&vault.index(REPORT_TOKEN_KEY, &[]));
     let reports = ground.reports(report_tokens.clone(), &message_metrics);
-    let verification = ground.verification();
+    let verification = ground.verification(&push);
     let linking = ground.linking(&revocations, hub);
     let sender_certificates = ground.sender_certificates(secrets)?;
-    let challenges = ground.challenges();
+    let challenges = ground.challenges(&push);
     let services = Services::new(Parts {
         accounts: ground.account_service(&revocations),
         registration: ground.registration(&revocations, &verification),
@@ -115,7 +134,27 @@ pub(crate) async fn build(
         verification,
         linking,
         sender_certificates,
+        push_metrics,
+        waking,
     })
+}
+
+/// The push service alone, for a command.
+pub(crate) fn push_service(
+    config: &Config,
+    stores: &Stores,
+    secrets: &Secrets,
+    vault: &Vault,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<PushService> {
+    Ok(PushService::new(PushParts {
+        targets: Arc::new(SqliteAccounts::new(Arc::clone(&stores.accounts), vault.clone())),
+        providers: providers::providers(config, secrets, vault, clock, entropy)?,
+        limits: Arc::new(RateLimits::new(Arc::clone(clock), config.rate_limits())),
+        metrics: PushMetrics::default(),
+        clock: Arc::clone(clock),
+    }))
 }
 
 /// What the services stand on; each method builds one.
@@ -184,15 +223,46 @@ impl<'a> Ground<'a> {
         Arc::new(Gates(self.limits()))
     }
 
-    async fn queue(&self, metrics: &MessageMetrics) -> Result<MessageQueue> {
+    fn push(&self, secrets: &Secrets, metrics: &PushMetrics) -> Result<Arc<PushService>> {
+        Ok(Arc::new(PushService::new(PushParts {
+            targets: self.accounts.clone(),
+            providers: providers::providers(self.config, secrets, self.vault, &self.clock, &self.entropy)?,
+            limits: self.limits(),
+            metrics: metrics.clone(),
+            clock: self.clock(),
+        })))
+    }
+
+    /// The devices that are to be woken; nothing if nobody could wake them.
+    fn wake_ups(&self, push: &PushService, metrics: &MessageMetrics) -> Option<WakeUps> {
+        push.is_on().then(|| WakeUps::new(self.config.push.to_wake_ups(), metrics.wake_ups.clone()))
+    }
+
+    fn waking(
+        &self,
+        push: &Arc<PushService>,
+        queue: &MessageQueue,
+        wake_ups: WakeUps,
+        metrics: &MessageMetrics,
+    ) -> Waking {
+        let log = SqliteWakeLog::new(Arc::clone(&self.stores.messages));
+        let rewaker =
+            Rewaker { queue: queue.clone(), wake_ups: wake_ups.clone(), metrics: metrics.wake_ups.clone() };
+        Waking {
+            wake_ups,
+            waker: Arc::new(Pusher(Arc::clone(push))),
+            recovery: Arc::new(Recovery::new(Arc::clone(push), Arc::new(log), Arc::new(rewaker))),
+        }
+    }
+
+    async fn queue(&self, metrics: &MessageMetrics, wake_ups: Option<WakeUps>) -> Result<MessageQueue> {
         let store = SqliteQueue::new(Arc::clone(&self.stores.messages), self.vault.clone());
         let parts = QueueParts {
             store: Arc::new(store),
             clock: self.clock(),
             config: self.config.queue.to_queue(),
             metrics: metrics.clone(),
-            // There is no push service that could be told.
-            wake_ups: None,
+            wake_ups,
         };
         Ok(MessageQueue::open(parts).await?)
     }
@@ -212,7 +282,7 @@ impl<'a> Ground<'a> {
         )
     }
 
-    fn verification(&self) -> Arc<VerificationService> {
+    fn verification(&self, push: &Arc<PushService>) -> Arc<VerificationService> {
         let sessions = SqliteSessions::new(Arc::clone(&self.stores.accounts), self.vault.clone());
         Arc::new(VerificationService::new(VerificationParts {
             sessions: Arc::new(sessions),
@@ -220,6 +290,7 @@ impl<'a> Ground<'a> {
             sender: self.code_sender(),
             captcha: Arc::new(AcceptAnyCaptcha),
             audit: self.audit(),
+            push: push_challenges(self.config.verification.push, &self.outbox, push),
             limits: self.limits(),
             clock: self.clock(),
             entropy: self.entropy(),
@@ -279,11 +350,16 @@ impl<'a> Ground<'a> {
         )))
     }
 
-    fn challenges(&self) -> Arc<ChallengeService> {
+    fn challenges(&self, push: &Arc<PushService>) -> Arc<ChallengeService> {
         Arc::new(ChallengeService::new(ChallengeParts {
             accounts: self.account_store(),
             captcha: captcha_challenges(self.config.challenges),
-            push: push_challenges(self.config.challenges, &self.outbox),
+            push: match self.config.challenges {
+                Challenges { enabled: true, push: provider, .. } => {
+                    push_challenges(provider, &self.outbox, push)
+                }
+                Challenges { enabled: false, .. } => None,
+            },
             limits: self.limits(),
             clock: self.clock(),
             entropy: self.entropy(),
@@ -325,11 +401,13 @@ fn captcha_challenges(Challenges { enabled, captcha, .. }: Challenges) -> Option
 }
 
 fn push_challenges(
-    Challenges { enabled, push, .. }: Challenges,
+    provider: PushProvider,
     outbox: &Arc<Outbox>,
+    push: &Arc<PushService>,
 ) -> Option<Arc<dyn PushChallenges>> {
-    match push {
-        PushProvider::Outbox if enabled => Some(outbox.clone()),
-        PushProvider::Outbox | PushProvider::None => None,
+    match provider {
+        PushProvider::None => None,
+        PushProvider::Push => Some(Arc::new(Pusher(Arc::clone(push)))),
+        PushProvider::Outbox => Some(outbox.clone()),
     }
 }

@@ -6,6 +6,7 @@ mod devices;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use ::push::PushTargets;
 use auth::{
     Account, Device,
     account::AccountVersion,
@@ -16,7 +17,7 @@ use auth::{
     secrets::{Password, SaltedHash},
     store::{
         AccountChange, AccountStore, Change, ChangeOutcome, DeviceChange, IdentityKeys, NewRegistration,
-        RegisterOutcome,
+        PushTokenChange, RegisterOutcome,
     },
 };
 use keys::{KeyCounts, KeyOwners, KeySlot, KeyStore, KeyUpload};
@@ -35,6 +36,8 @@ pub struct Stores {
     pub accounts: Arc<dyn AccountStore>,
     /// Link codes and the devices they let in.
     pub links: Arc<dyn LinkStore>,
+    /// Where pushes reach devices.
+    pub targets: Arc<dyn PushTargets>,
     /// The devices behind an identity.
     pub recipients: Arc<dyn Recipients>,
     /// Who an identity's keys belong to.
@@ -169,6 +172,8 @@ where
     queue_clears_wait_until_done(&stores).await;
     rosters_follow_every_write(&stores).await;
     devices::run(&stores).await;
+    let (account, _) = register(&stores, registration(800)).await;
+    super::push::targets(&*stores.targets, &*stores.accounts, primary(account.aci)).await;
     let (account, _) = register(&stores, registration(900)).await;
     drop(stores);
     let stores = open().await;
@@ -343,7 +348,8 @@ async fn changes_reach_what_they_name(stores: &Stores) {
     let device_change = DeviceChange {
         name: Change::Set(DeviceName::new(vec![7])),
         fetches_messages: Change::Set(true),
-        push_token: Change::Set(PushToken::new(PushService::Apns, "other".to_owned())),
+        push_token: PushToken::new(PushService::Apns, "other".to_owned())
+            .map_or(PushTokenChange::Keep, |token| PushTokenChange::Set(token, NOW)),
         capabilities: Change::Set(Capabilities::default()),
         agent: Change::Set(None),
     };

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod audit;
 pub mod keys;
+pub mod push;
 pub mod queue;
 pub mod reports;
 pub mod sessions;

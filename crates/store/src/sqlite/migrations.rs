@@ -16,11 +16,13 @@ const ACCOUNTS: &[(&str, &str)] = &[
     ("V3__linking", include_str!("migrations/accounts/003_linking.sql")),
     ("V4__reports", include_str!("migrations/accounts/004_reports.sql")),
     ("V5__keyless", include_str!("migrations/accounts/005_keyless.sql")),
+    ("V6__push", include_str!("migrations/accounts/006_push.sql")),
 ];
 
 const MESSAGES: &[(&str, &str)] = &[
     ("V1__queue", include_str!("migrations/messages/001_queue.sql")),
     ("V2__shared", include_str!("migrations/messages/002_shared.sql")),
+    ("V3__push", include_str!("migrations/messages/003_push.sql")),
 ];
 
 const AUDIT: &[(&str, &str)] = &[("V1__audit", include_str!("migrations/audit/001_audit.sql"))];

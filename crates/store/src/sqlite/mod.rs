@@ -10,6 +10,7 @@ mod migrations;
 mod queue;
 mod reports;
 mod sessions;
+mod wake_log;
 mod writer;
 
 pub use accounts::SqliteAccounts;
@@ -19,6 +20,7 @@ pub use keys::SqliteKeys;
 pub use queue::SqliteQueue;
 pub use reports::{ReadReportsError, SqliteReports, read_report_sources};
 pub use sessions::SqliteSessions;
+pub use wake_log::SqliteWakeLog;
 
 use protocol::ambient::StorageError;
 

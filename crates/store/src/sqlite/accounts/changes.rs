@@ -11,7 +11,8 @@ use vault::Vault;
 
 use super::{
     super::sql,
-    rows::{account_row, seal_access_key, seal_push_token},
+    push_token,
+    rows::{account_row, seal_access_key},
 };
 
 /// Makes both changes, or none if there is no such device.
@@ -86,10 +87,7 @@ fn change_device(
     if let Change::Set(fetches) = change.fetches_messages {
         at.set("UPDATE auth_devices SET fetches_messages = ?3 WHERE account = ?1 AND device = ?2", fetches)?;
     }
-    if let Change::Set(token) = change.push_token {
-        let token = seal_push_token(vault, aci, at.device, token.as_ref());
-        at.set("UPDATE auth_devices SET push_token = ?3 WHERE account = ?1 AND device = ?2", token)?;
-    }
+    push_token::change(at, vault, aci, &change.push_token)?;
     if let Change::Set(capabilities) = change.capabilities {
         let bits = capabilities.to_bits();
         at.set("UPDATE auth_devices SET capabilities = ?3 WHERE account = ?1 AND device = ?2", bits)?;
@@ -117,10 +115,10 @@ impl AccountRow<'_> {
     }
 }
 
-struct DeviceRow<'a> {
-    connection: &'a Connection,
-    row: i64,
-    device: DeviceId,
+pub(super) struct DeviceRow<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) row: i64,
+    pub(super) device: DeviceId,
 }
 
 impl DeviceRow<'_> {

@@ -3,6 +3,7 @@
 mod changes;
 mod linking;
 mod owner;
+mod push_token;
 mod queue_clears;
 mod registration;
 mod roster;

@@ -149,6 +149,7 @@ pub(super) fn seal_push_token(
     let service = match token.service() {
         PushService::Apns => b'a',
         PushService::Fcm => b'f',
+        PushService::WebPush => b'w',
     };
     let plaintext = zeroize::Zeroizing::new([&[service], token.as_str().as_bytes()].concat());
     Some(vault.seal(Place { column: PUSH_TOKEN, row: &device_name(aci, device) }, &plaintext))
@@ -242,12 +243,13 @@ fn read_device(row: &Row<'_>, vault: &Vault, account: i64, aci: Aci) -> Result<D
     })
 }
 
-fn open_push_token(vault: &Vault, aci: Aci, device: DeviceId, sealed: &[u8]) -> Option<PushToken> {
+pub(super) fn open_push_token(vault: &Vault, aci: Aci, device: DeviceId, sealed: &[u8]) -> Option<PushToken> {
     let plain = vault.open(Place { column: PUSH_TOKEN, row: &device_name(aci, device) }, sealed).ok()?;
     let (service, token) = plain.split_first()?;
     let service = match service {
         b'a' => PushService::Apns,
         b'f' => PushService::Fcm,
+        b'w' => PushService::WebPush,
         _ => return None,
     };
     PushToken::new(service, std::str::from_utf8(token).ok()?.to_owned())
