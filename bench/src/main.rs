@@ -12,6 +12,7 @@ mod link;
 mod meter;
 mod online;
 mod options;
+mod push;
 mod queue;
 mod report;
 mod seed;
@@ -76,6 +77,9 @@ async fn measure(options: &Options) -> anyhow::Result<Runs> {
     }
     if options.wants(Part::Idle) {
         runs.idle = idle::measure(options).await.context("measuring idle sockets")?;
+    }
+    if options.wants(Part::Push) {
+        runs.push = Some(push::measure(options).await.context("measuring pushes")?);
     }
     if options.wants(Part::Growth) {
         runs.growth = growth::measure(options).await.context("measuring large stores")?;

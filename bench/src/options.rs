@@ -45,6 +45,12 @@ pub(crate) struct Options {
     /// Recipients of one multi-recipient message.
     #[arg(long, default_value_t = 100)]
     pub(crate) group: usize,
+    /// Devices that are woken by push, all at once in a burst.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) pushed: usize,
+    /// Pushes a second that are asked for while as many as can be are made.
+    #[arg(long, default_value_t = 8_000)]
+    pub(crate) push_rate: u32,
     /// Idle sockets; several numbers are measured in turn.
     #[arg(long, value_delimiter = ',', default_value = "10000,18000")]
     pub(crate) sockets: Vec<usize>,
@@ -89,6 +95,8 @@ pub(crate) enum Part {
     Queue,
     /// Memory of idle sockets.
     Idle,
+    /// Pushes to a service that is fast, slow and down.
+    Push,
     /// The same work with many accounts and many messages stored.
     Growth,
 }
@@ -108,6 +116,8 @@ impl Options {
             self.queue = self.queue.min(2_000);
             self.group = self.group.min(15);
             self.sockets = vec![200];
+            self.pushed = self.pushed.min(40);
+            self.push_rate = self.push_rate.min(200);
             self.many_accounts = self.many_accounts.min(2_000);
             self.many_messages = self.many_messages.min(5_000);
         }

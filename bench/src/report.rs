@@ -12,6 +12,7 @@ use crate::{
     meter::float,
     online::{Load, OnlineResult},
     options::Options,
+    push::PushResult,
     queue::QueueResult,
     side_by_side::Run,
     starting::StartResult,
@@ -68,6 +69,7 @@ pub(crate) struct Runs {
     pub(crate) groups: Vec<GroupResult>,
     pub(crate) queue: Option<QueueResult>,
     pub(crate) idle: Vec<IdleResult>,
+    pub(crate) push: Option<PushResult>,
     pub(crate) growth: Vec<GrowthRun>,
 }
 
@@ -164,12 +166,13 @@ impl Report {
 }
 
 impl Runs {
-    /// Messages that the server or the floor accepted and did not deliver, over all runs.
+    /// Messages that the server or the floor accepted and did not deliver, and devices not woken, over all runs.
     pub(crate) fn lost(&self) -> u64 {
         let stored = self.stored.iter().chain(&self.drain).map(|run| run.result.drain.lost);
         let groups = self.groups.iter().map(|run| run.drain.lost);
         let growth = self.growth.iter().map(|run| run.stored.drain.lost);
-        stored.chain(groups).chain(growth).sum()
+        let push = self.push.iter().map(|run| run.lost as u64);
+        stored.chain(groups).chain(growth).chain(push).sum()
     }
 }
 

@@ -162,6 +162,23 @@ fn write_rest(report: &Report, out: &mut impl Write) -> Result<()> {
             queue.messages_after - queue.messages_before
         )?;
     }
+    if let Some(push) = &runs.push {
+        writeln!(
+            out,
+            "pushes: p99 {:.1} ms from message to push when idle; {:.0} a second of {} offered, {:.0} µs CPU each; {} \
+             devices at once in {:.1} s",
+            float(push.wake.p99_us) / 1e3,
+            push.per_second,
+            push.offered_per_second,
+            push.server_us_per_push,
+            push.devices,
+            push.burst_seconds,
+        )?;
+        for sender in &push.senders {
+            let (p50, p99) = (float(sender.latency.p50_us) / 1e3, float(sender.latency.p99_us) / 1e3);
+            writeln!(out, "  senders, push service {}: p50 {p50:.1} ms, p99 {p99:.1} ms", sender.service)?;
+        }
+    }
     if let Some(start) = &runs.start {
         writeln!(
             out,

@@ -33,6 +33,7 @@ fn the_load_generator_measures_and_loses_nothing() -> anyhow::Result<()> {
     {
         assert_eq!(figures[part].as_array().map(Vec::len), Some(runs), "{part}\n{table}");
     }
+    assert!(figures["push"]["per_second"].as_f64() > Some(0.0), "no pushes\n{table}");
     for run in figures["online"].as_array().context("no online runs")? {
         assert!(run["messages"].as_u64() > Some(0), "{run}");
     }
