@@ -1,16 +1,21 @@
 //! Rate limits: how often somebody may do something.
 //!
 //! Every limit is a token bucket per key: it holds `size` permits and regains one every `interval`. The
-//! buckets live in this process, so each node of a cluster limits by itself.
+//! buckets live in this process, so each node of a cluster limits by itself. What may be guessed has a
+//! [`Backoff`] besides, whose waits grow.
 
+mod backoff;
 mod buckets;
+mod known;
 mod table;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use protocol::ambient::Clock;
 
+pub use backoff::{Backoff, BackoffPolicy};
 use buckets::Buckets;
+pub use known::Known;
 pub use table::{LimitId, UnknownLimit};
 
 /// How much a bucket holds and how fast it refills.

@@ -52,11 +52,17 @@ pub enum LimitId {
     PushChallengeSuccess,
     /// Pushes that wake a device which stays away; by device.
     WakeUps,
+    /// Native accounts registered; by network address.
+    NativeRegistration,
+    /// Attempts to log in; by network address.
+    LoginAddress,
+    /// Attempts to log in to one account, by people whom it knows neither by device nor by address; by username.
+    LoginStranger,
 }
 
 impl LimitId {
     /// Every limit, in the order of the enumeration.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Registration,
         Self::Pin,
         Self::VerificationSession,
@@ -79,6 +85,9 @@ impl LimitId {
         Self::PushChallengeAttempt,
         Self::PushChallengeSuccess,
         Self::WakeUps,
+        Self::NativeRegistration,
+        Self::LoginAddress,
+        Self::LoginStranger,
     ];
 
     /// The name in the configuration.
@@ -106,6 +115,9 @@ impl LimitId {
             Self::PushChallengeAttempt => "push_challenge_attempt",
             Self::PushChallengeSuccess => "push_challenge_success",
             Self::WakeUps => "wake_ups",
+            Self::NativeRegistration => "native_registration",
+            Self::LoginAddress => "login_address",
+            Self::LoginStranger => "login_stranger",
         }
     }
 
@@ -137,6 +149,12 @@ impl LimitId {
             Self::CaptchaChallengeAttempt | Self::PushChallengeAttempt => (10, Duration::from_mins(144)),
             // Ours: platforms hold back what comes oftener, and one that has arrived brings all that waits.
             Self::WakeUps => (30, Duration::from_secs(30)),
+            // Ours: a family or a small office behind one address.
+            Self::NativeRegistration => (10, Duration::from_mins(6)),
+            // Ours: right ones count too, and each costs a password hash.
+            Self::LoginAddress => (60, Duration::from_secs(5)),
+            // Ours: 750 guesses a day, from however many addresses.
+            Self::LoginStranger => (30, Duration::from_mins(2)),
         };
         Limit { size, interval }
     }
