@@ -66,6 +66,11 @@ impl Credential {
         Self { hash: SaltedHash::new(password.as_bytes(), entropy), locked: false }
     }
 
+    /// The credential of a device that calls in another way: no password is right.
+    pub fn unusable(entropy: &dyn Entropy) -> Self {
+        Self { hash: SaltedHash::new(&entropy.bytes::<32>(), entropy), locked: false }
+    }
+
     /// Whether the password is right.
     pub fn accepts(&self, password: &Password) -> bool {
         // The hash first: a locked device takes as long to refuse as any other.

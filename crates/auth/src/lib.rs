@@ -4,7 +4,8 @@
 //! account comes to be ([`registration`]) and gets more devices ([`linking`], [`devices`]), who is calling
 //! ([`credentials`]), what an account may set about itself ([`settings`]), how its devices show recipients who
 //! they are ([`sender_certificate`]), how it shows that a person is behind it ([`challenge`]), and what is written down
-//! of all this ([`audit`]). What must be remembered is declared in [`store`].
+//! of all this ([`audit`]). Accounts of people who log in with a name and a password are in [`native`]. What must be
+//! remembered is declared in [`store`].
 
 pub mod account;
 pub mod attributes;
@@ -15,6 +16,7 @@ pub mod credentials;
 pub mod device;
 pub mod devices;
 pub mod linking;
+pub mod native;
 pub mod registration;
 pub mod remote_config;
 pub mod revocation;

@@ -94,6 +94,11 @@ impl Revocations {
         self.clear_queue(QueueClear { aci: device.aci, device: Some(device.device_id), cutoff }).await;
     }
 
+    /// A device is logged out, and stays one of the account's: what waits for it goes on waiting.
+    pub(crate) fn session_ended(&self, device: DeviceAddress) {
+        self.connections.device_removed(device);
+    }
+
     /// The passwords of the account's devices are no longer right.
     pub(crate) fn credentials_locked(&self, aci: Aci) {
         self.connections.credentials_revoked(aci);

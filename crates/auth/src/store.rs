@@ -134,6 +134,13 @@ pub struct IdentityKeys {
     pub last_resort_pre_key: KemSignedPreKey,
 }
 
+impl IdentityKeys {
+    /// Whether both pre-keys are signed by the identity key.
+    pub(crate) fn are_signed(&self) -> bool {
+        self.signed_pre_key.verify(&self.identity_key) && self.last_resort_pre_key.verify(&self.identity_key)
+    }
+}
+
 /// What became of a registration.
 #[derive(Clone, Debug)]
 pub enum RegisterOutcome {

@@ -268,10 +268,7 @@ impl RegistrationService {
 
 /// Every pre-key must be signed by the identity key it comes with.
 fn check_keys(request: &RegistrationRequest) -> Result<(), RegisterError> {
-    let signed = |keys: &IdentityKeys| {
-        keys.signed_pre_key.verify(&keys.identity_key) && keys.last_resort_pre_key.verify(&keys.identity_key)
-    };
-    if signed(&request.aci_keys) && request.pni_keys.as_ref().is_none_or(signed) {
+    if request.aci_keys.are_signed() && request.pni_keys.as_ref().is_none_or(IdentityKeys::are_signed) {
         Ok(())
     } else {
         Err(RegisterError::WrongSignature)

@@ -60,7 +60,7 @@ fn hash(secret: &str) -> SaltedHash {
     SaltedHash::new(secret.as_bytes(), &SeededEntropy::new(3))
 }
 
-fn identity_keys(fill: u8) -> IdentityKeys {
+pub(super) fn identity_keys(fill: u8) -> IdentityKeys {
     let ec = |first: u8| EcPublicKey::try_from(&[&[5], &[first; 32][..]].concat()[..]).unwrap();
     let signature = Signature::from([fill; 64]);
     let mut kem = vec![fill; KemPublicKey::LEN];

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod audit;
 pub mod keys;
 pub mod push;
+pub mod native;
 pub mod queue;
 pub mod reports;
 pub mod sessions;

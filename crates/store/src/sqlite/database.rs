@@ -26,7 +26,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITER_CACHE_KIB: i64 = 8 * 1024;
 
 /// Prepared statements each connection keeps; every statement of a file fits.
-const STATEMENT_CACHE: usize = 64;
+const STATEMENT_CACHE: usize = 128;
 
 /// Which of the engine's files this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

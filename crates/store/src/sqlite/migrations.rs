@@ -17,6 +17,7 @@ const ACCOUNTS: &[(&str, &str)] = &[
     ("V4__reports", include_str!("migrations/accounts/004_reports.sql")),
     ("V5__keyless", include_str!("migrations/accounts/005_keyless.sql")),
     ("V6__push", include_str!("migrations/accounts/006_push.sql")),
+    ("V7__native", include_str!("migrations/accounts/007_native.sql")),
 ];
 
 const MESSAGES: &[(&str, &str)] = &[

@@ -196,7 +196,7 @@ fn clear_leftovers(
 }
 
 /// What was decided about the account on its former devices must be decided again.
-fn count_change(connection: &Connection, found: &Found) -> Result<(), StorageError> {
+pub(super) fn count_change(connection: &Connection, found: &Found) -> Result<(), StorageError> {
     connection
         .prepare_cached("UPDATE auth_accounts SET version = version + 1 WHERE id = ?1")
         .and_then(|mut statement| statement.execute([found.id]))

@@ -2,6 +2,7 @@
 
 mod changes;
 mod linking;
+mod native;
 mod owner;
 mod push_token;
 mod queue_clears;

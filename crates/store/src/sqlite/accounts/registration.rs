@@ -19,7 +19,7 @@ use uuid::Uuid;
 use vault::Vault;
 
 use super::{
-    super::{keys, sql},
+    super::{keys, profiles, sql},
     queue_clears,
     rows::{self, Columns, integer},
 };
@@ -88,6 +88,7 @@ pub(super) fn delete(
 ) -> Result<Option<Account>, StorageError> {
     let Some(found) = rows::account(connection, vault, ServiceId::Aci(aci))? else { return Ok(None) };
     remove_devices(connection, &found.account)?;
+    profiles::remove(connection, aci)?;
     connection
         .prepare_cached("DELETE FROM auth_accounts WHERE id = ?1")
         .and_then(|mut statement| statement.execute([found.id]))

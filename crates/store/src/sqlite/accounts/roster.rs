@@ -8,8 +8,13 @@ use messages::{Recipients, Roster, RosterDevice};
 use parking_lot::Mutex;
 use protocol::{ServiceId, ambient::StorageError};
 use quick_cache::sync::Cache;
+use rusqlite::Connection;
 
-use super::SqliteAccounts;
+use super::{
+    super::sql,
+    SqliteAccounts,
+    rows::{self, Found},
+};
 
 /// Rosters kept: about 150 bytes each for an account with one device, so 10 MB for everybody who was
 /// written to lately. Others are read from the file.
@@ -70,14 +75,36 @@ impl Recipients for SqliteAccounts {
             return Ok(Some(roster));
         }
         let writes_before = self.rosters.writes();
-        let Some(account) = self.read_account(id).await? else { return Ok(None) };
-        let roster = Arc::new(roster_of(&account));
+        let vault = self.vault.clone();
+        let read = self.database.read(move |connection| {
+            let Some(found) = rows::account(connection, &vault, id)? else { return Ok(None) };
+            let keyless = keyless(connection, &found)?;
+            Ok(Some(roster_of(&found.account, &keyless)))
+        });
+        let Some(roster) = read.await?.map(Arc::new) else { return Ok(None) };
         self.rosters.keep(id, &roster, writes_before);
         Ok(Some(roster))
     }
 }
 
-fn roster_of(account: &Account) -> Roster {
+/// The native devices of an account that have published no keys, while others have: nobody can write to them yet.
+fn keyless(connection: &Connection, found: &Found) -> Result<Vec<u8>, StorageError> {
+    if found.account.identity_key.is_none() {
+        return Ok(Vec::new());
+    }
+    let keyless: Vec<u8> = connection
+        .prepare_cached("SELECT device FROM auth_native_devices WHERE account = ?1 AND keyless")
+        .and_then(|mut statement| {
+            let devices = statement.query_map([found.id], |row| row.get(0))?;
+            devices.collect()
+        })
+        .map_err(sql)?;
+    // An account is never without a device that it can be written to.
+    let all = found.account.devices.len() == keyless.len();
+    Ok(if all { Vec::new() } else { keyless })
+}
+
+fn roster_of(account: &Account, keyless: &[u8]) -> Roster {
     let device = |device: &auth::Device| RosterDevice {
         id: device.id,
         registration_id: device.registration_id,
@@ -87,7 +114,12 @@ fn roster_of(account: &Account) -> Roster {
         aci: account.aci,
         pni: account.pni(),
         unidentified_access: account.unidentified_access.clone(),
-        devices: account.devices.iter().map(device).collect(),
+        devices: account
+            .devices
+            .iter()
+            .filter(|device| !keyless.contains(&device.id.get()))
+            .map(device)
+            .collect(),
     }
 }
 

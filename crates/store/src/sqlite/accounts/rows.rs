@@ -156,7 +156,7 @@ pub(super) fn seal_push_token(
 }
 
 /// What binds a sealed column of a device to its row.
-fn device_name(aci: Aci, device: DeviceId) -> [u8; 17] {
+pub(super) fn device_name(aci: Aci, device: DeviceId) -> [u8; 17] {
     let mut name = [device.get(); 17];
     name[..16].copy_from_slice(aci.0.as_bytes());
     name

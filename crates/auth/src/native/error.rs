@@ -1,0 +1,132 @@
+//! Why something was not done for a native client.
+
+use limits::RetryAfter;
+use protocol::ambient::StorageError;
+
+use super::{hashing::HashingError, password::PasswordRefused};
+
+/// Why nobody was registered.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// That is not a username.
+    #[error("that is not a username")]
+    InvalidUsername,
+    /// The password is not taken.
+    #[error(transparent)]
+    Password(#[from] PasswordRefused),
+    /// Somebody else has that name.
+    #[error("the username is taken")]
+    UsernameTaken,
+    /// A pre-key is not signed by its identity key.
+    #[error("a signature is wrong")]
+    WrongSignature,
+    /// Too many.
+    #[error("rate limited")]
+    RateLimited(RetryAfter),
+    /// Too much at once; the same again in a moment.
+    #[error("too busy")]
+    Busy,
+    /// What remembers failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Why nobody was logged in.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// The name or the password is wrong. Which one is not said.
+    #[error("wrong name or password")]
+    Refused,
+    /// The account has as many devices as it may, and this one is new.
+    #[error("the account has too many devices")]
+    TooManyDevices,
+    /// Too many attempts.
+    #[error("rate limited")]
+    RateLimited(RetryAfter),
+    /// Too much at once; the same again in a moment.
+    #[error("too busy")]
+    Busy,
+    /// What remembers failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Why a refresh token was not traded in.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// It is none, it is over, or it has been traded in before, which has ended its session.
+    #[error("the refresh token is not good")]
+    Refused,
+    /// What remembers failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Why a bearer was not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum BearerError {
+    /// The token is none of ours, its time is over or has not come, or its session has ended.
+    #[error("the access token is not good")]
+    Refused,
+    /// Nothing can be said about it.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Why a password was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangePasswordError {
+    /// The present password is another.
+    #[error("that is not the present password")]
+    WrongPassword,
+    /// The new password is not taken.
+    #[error(transparent)]
+    Password(#[from] PasswordRefused),
+    /// Too many attempts.
+    #[error("rate limited")]
+    RateLimited(RetryAfter),
+    /// Too much at once; the same again in a moment.
+    #[error("too busy")]
+    Busy,
+    /// The account is gone.
+    #[error("the account is gone")]
+    Gone,
+    /// What remembers failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Why keys were not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// A key is not signed by the identity key.
+    #[error("a signature is wrong")]
+    WrongSignature,
+    /// The account has another identity key.
+    #[error("the account has another identity key")]
+    OtherIdentity,
+    /// Only the primary device gives the account another identity key.
+    #[error("only the primary device may replace the identity key")]
+    NotPrimary,
+    /// The device is gone.
+    #[error("the device is gone")]
+    Gone,
+    /// What remembers failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+macro_rules! from_hashing {
+    ($($error:ident),*) => {$(
+        impl From<HashingError> for $error {
+            fn from(error: HashingError) -> Self {
+                match error {
+                    HashingError::Overloaded => Self::Busy,
+                    HashingError::Failed(cause) => Self::Storage(cause),
+                }
+            }
+        }
+    )*};
+}
+
+from_hashing!(RegisterError, LoginError, ChangePasswordError);

@@ -1,0 +1,162 @@
+//! Logging in, and changing the password.
+
+use protocol::{Aci, RegistrationId};
+use zeroize::Zeroizing;
+
+use super::{
+    Bearer, DeviceIdentifier, DeviceLabel, LoggedIn, LoginPassword, NativeService, Origin, Username,
+    error::{ChangePasswordError, LoginError},
+    hashing::{Comparison, PasswordHash},
+    password::PasswordRefused,
+    store::{ChangePasswordOutcome, OpenSession, OpenSessionOutcome, StoredLogin},
+};
+use crate::{
+    audit::{Action, Detail},
+    linking::DEVICES_MAX,
+};
+
+/// A log-in as a client asks for it.
+#[derive(Debug)]
+pub struct LoginRequest {
+    /// The name, as it was typed.
+    pub username: String,
+    /// The password, as it was typed.
+    pub password: Zeroizing<String>,
+    /// By what the app knows itself again. One that the account does not know yet is another device.
+    pub device_identifier: DeviceIdentifier,
+    /// What the device is called, if it is new.
+    pub label: Option<DeviceLabel>,
+    /// The device's registration id, if it is new; one is drawn for a client that has none yet.
+    pub registration_id: Option<RegistrationId>,
+}
+
+/// Somebody has shown the password of that account, while its login was of that version.
+#[derive(Clone, Copy, Debug)]
+struct Proven {
+    aci: Aci,
+    login_version: u64,
+}
+
+impl NativeService {
+    /// Opens a session for somebody who knows name and password. A device that was logged in already is so anew; its
+    /// former session ends.
+    pub async fn login(&self, request: LoginRequest, origin: Origin) -> Result<LoggedIn, LoginError> {
+        let proven = self.prove_password(&request, origin).await?;
+        self.open_session(proven, request).await
+    }
+
+    /// Whoever does not know the password learns nothing else, and nothing sooner: a name that nobody has, or that is
+    /// none, takes the same way.
+    async fn prove_password(&self, request: &LoginRequest, origin: Origin) -> Result<Proven, LoginError> {
+        let inner = &*self.0;
+        inner.audit.ready()?;
+        inner.guard.knock(origin).map_err(LoginError::RateLimited)?;
+        let name = Username::new(&request.username).map_err(|_| LoginError::Refused);
+        let password = LoginPassword::new(&request.password).map_err(|_| LoginError::Refused);
+        // What cannot be a name or a password is no guess, and tells nothing.
+        let (name, password) = (name?, password?);
+        let login = inner.store.login(&name, &request.device_identifier).await?;
+        let known = login.as_ref().is_some_and(|login| login.knows_device);
+        let attempt = match inner.guard.attempt(&name, &request.device_identifier, known, origin) {
+            Ok(attempt) => attempt,
+            Err(wait) => {
+                inner.audit.record(Action::LogIn.refused(&name).detail(Detail::RateLimited)).await;
+                return Err(LoginError::RateLimited(wait));
+            }
+        };
+        let hash = login.as_ref().map(|login| login.password.clone());
+        let compared = match inner.hasher.compare(password, hash).await {
+            Ok(compared) => compared,
+            Err(error) => {
+                inner.guard.void(attempt);
+                return Err(error.into());
+            }
+        };
+        let (Some(StoredLogin { aci, version, .. }), Comparison::Right | Comparison::Outdated(_)) =
+            (login, &compared)
+        else {
+            inner.audit.record(Action::LogIn.refused(&name).detail(Detail::WrongCredentials)).await;
+            return Err(LoginError::Refused);
+        };
+        inner.guard.right(attempt);
+        if let Comparison::Outdated(better) = compared {
+            self.rehash(aci, version, better).await;
+        }
+        Ok(Proven { aci, login_version: version })
+    }
+
+    /// Keeps a dearer hash of the same password. Not being able to does not keep anybody from logging in.
+    async fn rehash(&self, aci: Aci, version: u64, better: PasswordHash) {
+        if let Err(error) = self.0.store.rehash(aci, version, better).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a password was not hashed anew");
+        }
+    }
+
+    async fn open_session(&self, proven: Proven, request: LoginRequest) -> Result<LoggedIn, LoginError> {
+        let inner = &*self.0;
+        let (session, refresh) = inner.new_session();
+        let (id, expires) = (session.id, session.expires);
+        let opened = inner
+            .store
+            .open_session(OpenSession {
+                aci: proven.aci,
+                login_version: proven.login_version,
+                device: inner.new_device(request.device_identifier, request.label, request.registration_id),
+                session,
+                devices_max: DEVICES_MAX,
+            })
+            .await?;
+        match opened {
+            OpenSessionOutcome::Opened { device, registration_id, joined } => {
+                if !joined {
+                    inner.disconnect(device.aci, [device.device_id]);
+                }
+                let event = Action::LogIn.by(device.address()).on(id).detail(Detail::Password);
+                inner.audit.record(event).await;
+                let tokens = inner.tokens(device.address(), id, &refresh, expires)?;
+                Ok(LoggedIn { device, registration_id, session: id, tokens })
+            }
+            OpenSessionOutcome::Outdated => Err(LoginError::Refused),
+            OpenSessionOutcome::TooManyDevices => Err(LoginError::TooManyDevices),
+        }
+    }
+
+    /// Changes the password of somebody who knows the present one. Every other session ends.
+    pub async fn change_password(
+        &self,
+        bearer: &Bearer,
+        present: &str,
+        new: &str,
+    ) -> Result<(), ChangePasswordError> {
+        let inner = &*self.0;
+        let aci = bearer.device.aci;
+        let login = inner.store.login_of(aci).await?.ok_or(ChangePasswordError::Gone)?;
+        let new = LoginPassword::new(new).map_err(|_| PasswordRefused::NotAPassword)?;
+        inner.policy.check(&new, &login.username)?;
+        let present = LoginPassword::new(present).map_err(|_| ChangePasswordError::WrongPassword)?;
+        inner.audit.ready()?;
+        let attempt = inner.guard.attempt_logged_in(aci).map_err(ChangePasswordError::RateLimited)?;
+        match inner.hasher.compare(present, Some(login.password)).await {
+            Ok(Comparison::Right | Comparison::Outdated(_)) => inner.guard.right(attempt),
+            Ok(Comparison::Wrong) => {
+                let event = Action::ChangePassword.refused(bearer.device.address());
+                inner.audit.record(event.detail(Detail::WrongCredentials)).await;
+                return Err(ChangePasswordError::WrongPassword);
+            }
+            Err(error) => {
+                inner.guard.void(attempt);
+                return Err(error.into());
+            }
+        }
+        let hash = inner.hasher.hash(new).await?;
+        match inner.store.change_password(aci, login.version, hash, Some(bearer.session)).await? {
+            ChangePasswordOutcome::Changed(devices) => {
+                inner.disconnect(aci, devices);
+                inner.audit.record(Action::ChangePassword.by(bearer.device.address())).await;
+                Ok(())
+            }
+            // Somebody else has changed it since.
+            ChangePasswordOutcome::Outdated => Err(ChangePasswordError::WrongPassword),
+        }
+    }
+}

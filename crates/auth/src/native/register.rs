@@ -1,0 +1,67 @@
+//! How a native account comes to be.
+
+use protocol::{Aci, DeviceId, RegistrationId};
+
+use super::{
+    DeviceIdentifier, DeviceLabel, LoggedIn, LoginPassword, NativeService, Origin, Username,
+    error::RegisterError,
+    password::PasswordRefused,
+    store::{NewNativeAccount, RegisterNativeOutcome},
+};
+use crate::{
+    audit::{Action, Detail},
+    service::Authenticated,
+    store::IdentityKeys,
+};
+
+/// An account as a client asks for it.
+#[derive(Debug)]
+pub struct RegisterRequest {
+    /// The name, as it was typed.
+    pub username: String,
+    /// The password, as it was typed.
+    pub password: zeroize::Zeroizing<String>,
+    /// By what the app knows itself again.
+    pub device_identifier: DeviceIdentifier,
+    /// What the device is called.
+    pub label: Option<DeviceLabel>,
+    /// The device's registration id; one is drawn for a client that has none yet.
+    pub registration_id: Option<RegistrationId>,
+    /// The keys it begins with, if it has any yet.
+    pub keys: Option<IdentityKeys>,
+}
+
+impl NativeService {
+    /// Creates an account and logs its first device in. Login, device and profile are written together.
+    pub async fn register(
+        &self,
+        request: RegisterRequest,
+        origin: Origin,
+    ) -> Result<LoggedIn, RegisterError> {
+        let inner = &*self.0;
+        let username = Username::new(&request.username).map_err(|_| RegisterError::InvalidUsername)?;
+        let password = LoginPassword::new(&request.password).map_err(|_| PasswordRefused::NotAPassword)?;
+        inner.policy.check(&password, &username)?;
+        if request.keys.as_ref().is_some_and(|keys| !keys.are_signed()) {
+            return Err(RegisterError::WrongSignature);
+        }
+        inner.audit.ready()?;
+        inner.guard.registration(origin).map_err(RegisterError::RateLimited)?;
+        let password = inner.hasher.hash(password).await?;
+        let device = inner.new_device(request.device_identifier, request.label, request.registration_id);
+        let registration_id = device.device.registration_id;
+        let (session, refresh) = inner.new_session();
+        let (id, expires) = (session.id, session.expires);
+        let aci = Aci(inner.entropy.uuid());
+        let new = NewNativeAccount { aci, username, password, keys: request.keys, device, session };
+        match inner.store.register(new).await? {
+            RegisterNativeOutcome::UsernameTaken => Err(RegisterError::UsernameTaken),
+            RegisterNativeOutcome::Registered => {
+                let device = Authenticated { aci, device_id: DeviceId::PRIMARY, pni: None };
+                inner.audit.record(Action::Register.by(aci).detail(Detail::NativeApi)).await;
+                let tokens = inner.tokens(device.address(), id, &refresh, expires)?;
+                Ok(LoggedIn { device, registration_id, session: id, tokens })
+            }
+        }
+    }
+}
