@@ -3,6 +3,7 @@
 //! A sender's `Ok` is a promise: every copy of the message is durable, or the device it was for has
 //! acknowledged it. [`queue`] keeps that promise cheaply; [`session`] is what one connected device sees.
 
+pub mod fetch;
 pub mod gate;
 pub mod limits;
 pub mod metrics;
@@ -16,6 +17,7 @@ pub mod session;
 pub mod store;
 pub mod wake;
 
+pub use fetch::FetchError;
 pub use gate::{ChallengeOption, ChallengeRequired, SendGate};
 pub use limits::SendLimits;
 pub use metrics::MessageMetrics;
@@ -25,7 +27,7 @@ pub use recipients::{Recipients, Roster, RosterDevice};
 pub use report::{ReportService, ReportTokens};
 pub use send::{
     DeviceMismatch, IndividualMessage, MessageParts, MessageService, MultiRecipientCredential,
-    OutgoingMessage, SendError, SendManyError, SendOptions, Sender, Sent,
+    OutgoingMessage, SendError, SendManyError, SendOptions, Sender, Sent, SentAlike,
 };
 pub use session::{DeliverySession, Outbound};
 pub use store::{Append, Batch, Page, Position, QueueStore, StoredEnvelope, Volume};

@@ -292,6 +292,16 @@ pub fn put_binary_head(out: &mut Vec<u8>, len: usize) {
     put_head(out, BINARY, len);
 }
 
+/// Writes the head of a text message of `len` bytes, which are to follow and must be UTF-8.
+pub fn put_text_head(out: &mut Vec<u8>, len: usize) {
+    put_head(out, TEXT, len);
+}
+
+/// Writes a ping, which whoever is there answers.
+pub fn put_ping(out: &mut Vec<u8>) {
+    put_head(out, PING, 0);
+}
+
 /// Writes the answer to a ping.
 pub fn put_pong(out: &mut Vec<u8>, payload: &[u8]) {
     let payload = &payload[..payload.len().min(CONTROL_MAX)];

@@ -52,6 +52,16 @@ pub(super) enum Acknowledged {
     NotHere,
 }
 
+/// What is in memory of an envelope.
+pub(super) enum Held {
+    /// It has not been acknowledged.
+    Waiting(QueuedEnvelope),
+    /// It has been.
+    Acknowledged,
+    /// It is in the store, or nowhere.
+    NotHere,
+}
+
 /// What became of an envelope whose commit ended.
 pub(super) struct Committed {
     pub(super) entry: Entry,
@@ -232,6 +242,20 @@ impl DeviceQueue {
                 entry.state = state;
                 self.entries.remove(index).map_or(Acknowledged::NotHere, Acknowledged::Elided)
             }
+        }
+    }
+
+    /// What is in memory of that envelope. One that is kept nowhere needs no acknowledgement, and counts as having it.
+    pub(super) fn envelope(&self, position: Position) -> Held {
+        if self.deleting.contains(&position) {
+            return Held::Acknowledged;
+        }
+        match self.find(position).map(|index| &self.entries[index]) {
+            None => Held::NotHere,
+            Some(Entry { envelope, state: State::Waiting(_) | State::Committing(_), .. }) => {
+                Held::Waiting(envelope.clone())
+            }
+            Some(Entry { state: State::Ephemeral { .. } | State::Acknowledged, .. }) => Held::Acknowledged,
         }
     }
 

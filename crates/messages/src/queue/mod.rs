@@ -44,7 +44,7 @@ use crate::{
 
 use bounds::Bounds;
 use committer::Inbox;
-use device::{DeviceQueue, Entry};
+use device::{Acknowledged, DeviceQueue, Entry};
 
 pub use subscription::{CloseReason, Delivery, Subscription};
 pub use watch::Watch;
@@ -343,6 +343,26 @@ impl Shared {
             self.metrics.refused_overload.inc();
             QueueError::Overloaded
         })
+    }
+
+    /// Settles an envelope for good: its device has it.
+    fn acknowledge(&self, device: DeviceAddress, position: Position) {
+        self.metrics.acknowledged.inc();
+        let mut devices = self.lock(device);
+        let queue = devices.entry(device).or_default();
+        match queue.acknowledge(position) {
+            Acknowledged::Elided(entry) => {
+                drop(devices);
+                self.metrics.elided.inc();
+                entry.settle(Ok(()));
+            }
+            Acknowledged::AfterCommit => {}
+            Acknowledged::NotHere => {
+                queue.hide(position);
+                drop(devices);
+                self.delete(device, position);
+            }
+        }
     }
 
     /// Has a stored envelope deleted that its device's queue hides already.

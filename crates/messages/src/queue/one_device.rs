@@ -7,8 +7,11 @@ use protocol::{
     ambient::{StorageError, Timestamp},
 };
 
-use super::{CloseReason, MessageQueue, device::DeviceQueue};
-use crate::store::Position;
+use super::{
+    CloseReason, MessageQueue,
+    device::{DeviceQueue, Held},
+};
+use crate::{queued::QueuedEnvelope, store::Position};
 
 impl MessageQueue {
     /// Closes the reader of one device.
@@ -44,6 +47,34 @@ impl MessageQueue {
         if !shard.get(&device).is_some_and(DeviceQueue::is_connected) {
             wake_ups.still_waiting(device, after);
         }
+    }
+
+    /// Settles an envelope for good that the device has fetched, and answers what it was. Nothing if the device has no
+    /// such envelope, or no longer.
+    pub async fn settle(
+        &self,
+        device: DeviceAddress,
+        position: Position,
+    ) -> Result<Option<QueuedEnvelope>, StorageError> {
+        let Some(envelope) = self.find(device, position).await? else { return Ok(None) };
+        self.shared.acknowledge(device, position);
+        Ok(Some(envelope))
+    }
+
+    async fn find(
+        &self,
+        device: DeviceAddress,
+        position: Position,
+    ) -> Result<Option<QueuedEnvelope>, StorageError> {
+        let Some(before) = position.0.checked_sub(1).map(Position) else { return Ok(None) };
+        let here = self.shared.lock(device).get(&device).map(|queue| queue.envelope(position));
+        match here {
+            Some(Held::Waiting(envelope)) => return Ok(Some(envelope)),
+            Some(Held::Acknowledged) => return Ok(None),
+            Some(Held::NotHere) | None => {}
+        }
+        let page = self.shared.store.read(device, before, 1, 0).await?;
+        Ok(page.envelopes.into_iter().find(|found| found.position == position).map(|found| found.envelope))
     }
 
     /// Whether the device has yet to acknowledge something that was accepted before that moment. What it has

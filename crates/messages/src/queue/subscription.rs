@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use protocol::{DeviceAddress, ambient::StorageError};
 use tokio::time::Instant;
 
-use super::{Shared, device::Acknowledged};
+use super::Shared;
 use crate::{
     limits::{PAGE_BYTES, PAGE_MESSAGES},
     queued::QueuedEnvelope,
@@ -214,25 +214,10 @@ impl Subscription {
 
     /// Settles an envelope for good: the device has it.
     pub fn acknowledge(&self, position: Position) {
-        self.shared.metrics.acknowledged.inc();
         // An acknowledgement of something that was not handed out counts for nothing.
         let one_less = |count: usize| count.checked_sub(1);
         let _ = self.unacknowledged.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
-        let mut devices = self.shared.lock(self.device);
-        let queue = devices.entry(self.device).or_default();
-        match queue.acknowledge(position) {
-            Acknowledged::Elided(entry) => {
-                drop(devices);
-                self.shared.metrics.elided.inc();
-                entry.settle(Ok(()));
-            }
-            Acknowledged::AfterCommit => {}
-            Acknowledged::NotHere => {
-                queue.hide(position);
-                drop(devices);
-                self.shared.delete(self.device, position);
-            }
-        }
+        self.shared.acknowledge(self.device, position);
     }
 
     fn source(&self, max: usize) -> Source {

@@ -1,6 +1,6 @@
 //! Messages with a copy for each device of one recipient: identified, of sealed sender, and stories.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use prost::Message;
@@ -46,6 +46,15 @@ pub struct Sent {
     pub needs_sync: bool,
 }
 
+/// The same content has been accepted for each device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentAlike {
+    /// The devices.
+    pub devices: Vec<u8>,
+    /// The sender has other devices, which should be told.
+    pub needs_sync: bool,
+}
+
 /// Why a message was not accepted; no copy of it is promised to anybody.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
@@ -84,20 +93,70 @@ impl MessageService {
         destination: ServiceId,
         message: OutgoingMessage,
     ) -> Result<Sent, SendError> {
-        let Sender(DeviceAddress { aci: sender_aci, device_id: sender_device }) = sender;
+        let roster = self.identified_recipient(sender, destination).await?;
+        self.deliver_identified(sender, destination, &roster, message).await
+    }
+
+    /// Sends the same content to each device of a recipient, or to the sender's other devices. What it is good for is up
+    /// to the two: content of Signal's protocol is encrypted for one device.
+    pub async fn send_alike(
+        &self,
+        sender: Sender,
+        destination: ServiceId,
+        kind: EnvelopeType,
+        content: Bytes,
+        options: SendOptions,
+    ) -> Result<SentAlike, SendError> {
+        let roster = self.identified_recipient(sender, destination).await?;
+        let own = (roster.aci == sender.0.aci).then_some(sender.0.device_id);
+        let devices = roster.devices.iter().filter(|device| Some(device.id) != own);
+        let copies: Vec<_> = devices
+            .filter_map(|device| {
+                let registration_id = device.registration_id(destination.kind())?;
+                Some(IndividualMessage {
+                    device_id: device.id.get(),
+                    registration_id: registration_id.get().into(),
+                    kind,
+                    content: content.clone(),
+                })
+            })
+            .collect();
+        let devices = copies.iter().map(|copy| copy.device_id).collect();
+        let message = OutgoingMessage { copies, options };
+        let Sent { needs_sync } = self.deliver_identified(sender, destination, &roster, message).await?;
+        Ok(SentAlike { devices, needs_sync })
+    }
+
+    /// Who stands behind a destination, for a sender that says who it is and may send to it.
+    async fn identified_recipient(
+        &self,
+        Sender(DeviceAddress { aci: sender, .. }): Sender,
+        destination: ServiceId,
+    ) -> Result<Arc<Roster>, SendError> {
         let roster = self.0.recipients.roster(destination).await?.ok_or(SendError::RecipientNotFound)?;
-        let to_self = roster.aci == sender_aci;
+        let to_self = roster.aci == sender;
         if to_self && matches!(destination, ServiceId::Pni(_)) {
             return Err(SendError::OwnPhoneNumberIdentity);
         }
         if !to_self {
-            self.0.limits.message(sender_aci, roster.aci).map_err(SendError::RateLimited)?;
+            self.0.limits.message(sender, roster.aci).map_err(SendError::RateLimited)?;
         }
-        self.0.gate.admit(sender_aci).map_err(SendError::ChallengeRequired)?;
-        let except = to_self.then_some(sender_device);
-        let stamp = self.stamp(Some(sender.0), &message.options, false);
-        self.deliver(&stamp, destination, &roster, except, message).await?;
-        let needs_sync = !to_self && self.has_other_devices(sender_aci).await?;
+        self.0.gate.admit(sender).map_err(SendError::ChallengeRequired)?;
+        Ok(roster)
+    }
+
+    async fn deliver_identified(
+        &self,
+        Sender(sender): Sender,
+        destination: ServiceId,
+        roster: &Roster,
+        message: OutgoingMessage,
+    ) -> Result<Sent, SendError> {
+        let to_self = roster.aci == sender.aci;
+        let except = to_self.then_some(sender.device_id);
+        let stamp = self.stamp(Some(sender), &message.options, false);
+        self.deliver(&stamp, destination, roster, except, message).await?;
+        let needs_sync = !to_self && self.has_other_devices(sender.aci).await?;
         Ok(Sent { needs_sync })
     }
 

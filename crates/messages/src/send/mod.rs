@@ -14,7 +14,7 @@ use prost::Message;
 use protocol::{
     Aci, DeviceAddress, DeviceId, ServiceId,
     ambient::{Clock, Entropy, StorageError, Timestamp},
-    envelope::{Envelope, EnvelopeType},
+    envelope::{Envelope, EnvelopeSummary, EnvelopeType},
     group_send::GroupSendTokens,
 };
 use uuid::Uuid;
@@ -27,12 +27,12 @@ use crate::{
     receipt::Receipt,
     recipients::Recipients,
     report::{ReportTokens, ReportedMessage},
-    store::Volume,
+    store::{Position, Volume},
     wake::Urgency,
 };
 
 pub use devices::DeviceMismatch;
-pub use individual::{IndividualMessage, OutgoingMessage, SendError, Sender, Sent};
+pub use individual::{IndividualMessage, OutgoingMessage, SendError, Sender, Sent, SentAlike};
 pub use many::{MultiRecipientCredential, SendManyError};
 
 /// How long a sender is asked to wait whose recipient's queues are full: they empty when a device of the
@@ -130,6 +130,16 @@ impl MessageService {
         let source = stamp.source.map(|source| source.aci).filter(|source| *source != recipient)?;
         let message = ReportedMessage { guid, source, recipient };
         Some(Bytes::copy_from_slice(&self.0.report_tokens.issue(&message, stamp.server_timestamp)))
+    }
+
+    /// Settles an envelope for good that a device has fetched, and tells the sender's devices so. Answers whether there
+    /// was one.
+    pub async fn acknowledge(&self, device: DeviceAddress, position: Position) -> Result<bool, StorageError> {
+        let Some(envelope) = self.0.queue.settle(device, position).await? else { return Ok(false) };
+        if let Some(receipt) = Receipt::due_for(&EnvelopeSummary::of(&envelope.head), device.aci) {
+            self.send_receipt(receipt, device.device_id).await;
+        }
+        Ok(true)
     }
 
     /// Tells the sender's devices that a device has a message. A receipt that cannot be queued is dropped:
