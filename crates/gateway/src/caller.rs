@@ -4,12 +4,19 @@
 
 use std::{convert::Infallible, net::IpAddr};
 
-use auth::{AccountService, AuthenticateError, Authenticated, credentials::BasicCredentials};
+use auth::{
+    AccountService, AuthenticateError, Authenticated,
+    credentials::BasicCredentials,
+    native::{self, Bearer, NativeService, error::BearerError},
+};
 use axum::extract::{FromRef, FromRequestParts};
 use http::{Extensions, HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts};
 use protocol::ambient::StorageError;
 
-use crate::reply::Refusal;
+use crate::{
+    native::problem::{Code, Problem},
+    reply::Refusal,
+};
 
 /// How a request came in, and what is known of its sender without looking at its headers. The door puts it
 /// into every request.
@@ -33,6 +40,10 @@ pub(crate) enum Carrier {
 /// A device that has proved who it is. Anybody else is answered 401.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AuthenticatedDevice(pub(crate) Authenticated);
+
+/// A native device that shows an access token of a session that has not ended. Anybody else is answered 401.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BearerDevice(pub(crate) Bearer);
 
 /// A caller that says who it is, or does not. Wrong credentials are answered 401.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +118,38 @@ where
     }
 }
 
+/// Who the access token in the headers speaks for.
+pub(crate) async fn bearer(service: &NativeService, headers: &HeaderMap) -> Result<Bearer, Problem> {
+    let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer_token);
+    let token = token.ok_or(Problem::of(Code::Unauthorized))?;
+    service.bearer(token).await.map_err(|error| match error {
+        BearerError::Refused => Problem::of(Code::Unauthorized),
+        BearerError::Storage(error) => error.into(),
+    })
+}
+
+/// The token of `Bearer token` (RFC 6750 §2.1).
+fn bearer_token(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+impl<S> FromRequestParts<S> for BearerDevice
+where
+    S: Send + Sync,
+    NativeService: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        // A socket has the identity with which it was opened, and no other.
+        if let Some(Origin { carrier: Carrier::Socket(_), .. }) = parts.extensions.get() {
+            return Err(Problem::of(Code::Unauthorized));
+        }
+        bearer(&NativeService::from_ref(state), &parts.headers).await.map(Self)
+    }
+}
+
 impl<S> FromRequestParts<S> for MaybeAuthenticated
 where
     S: Send + Sync,
@@ -147,6 +190,11 @@ impl Peer {
     pub(crate) fn of(extensions: &Extensions) -> Self {
         let unspecified = IpAddr::from([0, 0, 0, 0]);
         Self(extensions.get::<Origin>().map_or(unspecified, |origin| origin.peer))
+    }
+
+    /// The address as the native service counts by it.
+    pub(crate) fn origin(self) -> native::Origin {
+        native::Origin(self.limit_key())
     }
 
     /// What limits by address count by: the address, or for IPv6 the network of 64 bits, since whoever

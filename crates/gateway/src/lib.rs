@@ -2,13 +2,14 @@
 //!
 //! Signal's API has three carriers on one port: REST over HTTPS, the same REST inside the frames of a
 //! websocket, and gRPC. All of them come in through [`door::Door`], run through the same router and call
-//! the same services; [`signal`] has a file per resource.
+//! the same services; [`signal`] has a file per resource. [`native`] is the API for people who build apps of their own.
 
 pub mod caller;
 pub mod door;
 pub mod limits;
 pub mod listener;
 pub mod metrics;
+pub mod native;
 pub mod operator;
 pub mod services;
 pub mod signal;

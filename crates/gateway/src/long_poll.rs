@@ -11,6 +11,9 @@ use crate::reply::Refusal;
 /// What all of them begin with.
 pub(crate) const PATHS: [&str; 1] = ["/v1/devices/wait_for_linked_device/"];
 
+/// And one that is all of its path.
+pub(crate) const NATIVE_MESSAGES: &str = "/messages";
+
 /// The longest a client may ask to wait.
 pub(crate) const PATIENCE_MAX: Duration = Duration::from_hours(1);
 
@@ -22,7 +25,7 @@ pub(crate) const NOTHING_YET: StatusCode = StatusCode::NO_CONTENT;
 
 /// Whether that request is one of them.
 pub(crate) fn is_one(method: &Method, path: &str) -> bool {
-    method == Method::GET && PATHS.iter().any(|prefix| path.starts_with(prefix))
+    method == Method::GET && (path == NATIVE_MESSAGES || PATHS.iter().any(|prefix| path.starts_with(prefix)))
 }
 
 /// How long a client wants to wait: `timeout`, 1 to 3600 seconds. Anything else is answered 400.
@@ -79,5 +82,6 @@ mod tests {
         assert!(is_one(&Method::GET, "/v1/devices/wait_for_linked_device/AAAA"));
         assert!(!is_one(&Method::PUT, "/v1/devices/wait_for_linked_device/AAAA"));
         assert!(!is_one(&Method::GET, "/v1/devices"));
+        assert!(is_one(&Method::GET, "/messages") && !is_one(&Method::GET, "/messages/1"));
     }
 }

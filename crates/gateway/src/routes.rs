@@ -10,7 +10,7 @@ use axum::{
 use http::Method;
 
 use crate::{
-    caller::{Anonymous, Anybody, AuthenticatedDevice, MaybeAuthenticated},
+    caller::{Anonymous, Anybody, AuthenticatedDevice, BearerDevice, MaybeAuthenticated},
     services::Services,
 };
 
@@ -47,6 +47,8 @@ pub enum Access {
     Anonymous,
     /// Anybody. Credentials are not looked at.
     Anybody,
+    /// A native device that shows an access token.
+    Bearer,
     /// Somebody with credentials for an account that is yet to be.
     Newcomer,
 }
@@ -59,6 +61,10 @@ pub(crate) trait Caller {
 
 impl Caller for AuthenticatedDevice {
     const ACCESS: Access = Access::Device;
+}
+
+impl Caller for BearerDevice {
+    const ACCESS: Access = Access::Bearer;
 }
 
 impl Caller for MaybeAuthenticated {

@@ -6,6 +6,7 @@ use auth::{
     AccountService,
     challenge::ChallengeService,
     linking::{LinkingService, provisioning::ProvisioningRelay},
+    native::NativeService,
     registration::RegistrationService,
     remote_config::RemoteConfig,
     sender_certificate::SenderCertificates,
@@ -15,6 +16,7 @@ use axum::extract::FromRef;
 use keys::KeyService;
 use limits::RateLimits;
 use messages::{MessageService, ReportService};
+use profiles::ProfileStore;
 use protocol::ambient::Clock;
 
 /// Every service behind the door. A handler takes out the one it needs with `State<…>`.
@@ -37,6 +39,10 @@ pub struct Parts {
     pub challenges: Arc<ChallengeService>,
     /// Reaching devices that are being set up.
     pub provisioning: Arc<ProvisioningRelay>,
+    /// Accounts with a name and a password.
+    pub native: NativeService,
+    /// What people show of themselves.
+    pub profiles: Arc<dyn ProfileStore>,
     /// What clients are told to switch on or off.
     pub remote_config: Arc<RemoteConfig>,
     /// Pre-keys.
@@ -86,6 +92,8 @@ part! {
     sender_certificates: Arc<SenderCertificates>,
     challenges: Arc<ChallengeService>,
     provisioning: Arc<ProvisioningRelay>,
+    native: NativeService,
+    profiles: Arc<dyn ProfileStore>,
     remote_config: Arc<RemoteConfig>,
     keys: KeyService,
     messages: MessageService,

@@ -23,6 +23,7 @@ use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use crate::{
     grpc,
     limits::BODY_MAX,
+    native,
     routes::{Route, Routes},
     services::Services,
 };
@@ -31,13 +32,15 @@ use crate::{
 pub fn route_table() -> Vec<Route> {
     let mut table = routes().table();
     table.extend(grpc::routes().table());
+    table.extend(native::routes().table());
     table
 }
 
-/// Every route of Signal's API.
+/// Every route of Signal's API and the native one.
 pub(crate) fn router(services: Services) -> Router {
     let rest = routes().into_router(services.clone());
-    rest.merge(grpc::routes().into_router(services)).fallback(unknown)
+    let grpc = grpc::routes().into_router(services.clone());
+    rest.merge(grpc).merge(native::routes().into_router(services)).fallback(unknown)
 }
 
 fn routes() -> Routes {

@@ -3,7 +3,8 @@
 //! [`upgrade`] turns a request into a socket, with the [`handshake`] that the RFCs ask for; [`websocket`] is
 //! the socket as messages, [`chat`] owns the open one and [`ending`] says how it ends, [`frames`] translates between frames and HTTP,
 //! [`alerts`] says what a device is told on the way in.
-//! [`provisioning`] is another kind of socket, for devices that are being set up.
+//! [`provisioning`] is another kind of socket, for devices that are being set up, and [`native`] one that carries messages
+//! as JSON.
 
 mod alerts;
 mod chat;
@@ -11,6 +12,7 @@ mod ending;
 mod frames;
 mod handshake;
 mod idle;
+pub(crate) mod native;
 mod provisioning;
 mod websocket;
 
@@ -51,6 +53,8 @@ pub(crate) enum Kind {
     Chat,
     /// For a device that is being set up.
     Provisioning,
+    /// Messages to a native device.
+    Native,
 }
 
 impl Kind {
@@ -59,6 +63,7 @@ impl Kind {
         match path {
             "/v1/websocket" => Some(Self::Chat),
             "/v1/websocket/provisioning" => Some(Self::Provisioning),
+            native::PATH => Some(Self::Native),
             _ => None,
         }
     }
@@ -73,8 +78,10 @@ pub(crate) async fn upgrade(door: &Door, kind: Kind, mut request: Request<Body>,
         Ok(handshake) => handshake,
         Err(status) => return status.into_response(),
     };
-    if kind == Kind::Provisioning {
-        return provisioning::upgrade(door, handshake, origin);
+    match kind {
+        Kind::Provisioning => return provisioning::upgrade(door, handshake, origin),
+        Kind::Native => return native::upgrade(door, handshake, request.headers()).await,
+        Kind::Chat => {}
     }
     let admission = Admission::begin(door, request.headers());
     let identity = match admission.identify(door).await {

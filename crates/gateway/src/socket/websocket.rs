@@ -110,6 +110,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         debug_assert_eq!(self.outgoing.len() - start, len, "a frame of another length than announced");
     }
 
+    /// Queues a text message.
+    pub(super) fn queue_text(&mut self, text: &[u8]) {
+        self.outgoing.reserve(websocket::FRAME_HEAD_MAX + text.len());
+        websocket::put_text_head(&mut self.outgoing, text.len());
+        self.outgoing.extend_from_slice(text);
+    }
+
+    /// Queues a ping.
+    pub(super) fn queue_ping(&mut self) {
+        websocket::put_ping(&mut self.outgoing);
+    }
+
     /// Queues the answer to a ping.
     pub(super) fn queue_pong(&mut self, payload: &[u8]) {
         websocket::put_pong(&mut self.outgoing, payload);

@@ -1,0 +1,116 @@
+//! `POST /login`, `POST /token/refresh`, `POST /logout`.
+
+use auth::native::{
+    LoginRequest, NativeService,
+    error::{LoginError, RefreshError},
+};
+use axum::{extract::State, response::Response};
+use http::StatusCode;
+use protocol::RegistrationId;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{
+    extract::{Body, Secret},
+    problem::{Code, Problem, ProblemBody},
+    register,
+    tokens::{self, LoggedInBody, TokensBody},
+};
+use crate::caller::{Anybody, BearerDevice, Peer};
+
+/// Somebody who wants to log in.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Login)]
+pub(super) struct LoginBody {
+    #[schema(example = "alice")]
+    username: String,
+    #[schema(example = "a sentence is fine", value_type = String)]
+    password: Secret,
+    /// That of the registration or of an earlier log-in, to be the same device; another, to be another.
+    device_identifier: String,
+    /// What the person calls the device, if it is new.
+    device_name: Option<String>,
+    /// 1 to 16383, if the device is new; drawn by the server if the app has none yet.
+    #[schema(value_type = Option<u16>)]
+    registration_id: Option<RegistrationId>,
+}
+
+/// A refresh token to be traded in.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Refresh)]
+pub(super) struct RefreshBody {
+    #[schema(value_type = String)]
+    refresh_token: Secret,
+}
+
+/// Logs in. Whether the username or the password is wrong is not said.
+#[utoipa::path(
+    post, path = "/login", tag = "sessions",
+    request_body = LoginBody,
+    responses(
+        (status = 200, description = "The device is logged in.", body = LoggedInBody),
+        (status = "4XX", description = "`login_failed`, `rate_limited`, `too_many_devices`",
+            body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn login(
+    _: Anybody,
+    State(service): State<NativeService>,
+    peer: Peer,
+    Body(body): Body<LoginBody>,
+) -> Result<Response, Problem> {
+    let request = LoginRequest {
+        username: body.username,
+        password: body.password.0,
+        device_identifier: register::device_identifier(body.device_identifier)?,
+        label: register::label(body.device_name)?,
+        registration_id: body.registration_id,
+    };
+    let logged_in = service.login(request, peer.origin()).await.map_err(|error| match error {
+        LoginError::Refused => Problem::of(Code::LoginFailed),
+        LoginError::TooManyDevices => Problem::of(Code::TooManyDevices),
+        LoginError::RateLimited(wait) => Problem::rate_limited(wait),
+        LoginError::Busy => Problem::busy(),
+        LoginError::Storage(error) => error.into(),
+    })?;
+    Ok(tokens::answer(StatusCode::OK, LoggedInBody::from(&logged_in)))
+}
+
+/// Trades a refresh token in for the next tokens. Each can be used once; using one again ends the session, since there
+/// is a copy of it.
+#[utoipa::path(
+    post, path = "/token/refresh", tag = "sessions",
+    request_body = RefreshBody,
+    responses(
+        (status = 200, description = "The next tokens of the session.", body = TokensBody),
+        (status = "4XX", description = "`refresh_failed`",
+            body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn refresh(
+    _: Anybody,
+    State(service): State<NativeService>,
+    Body(body): Body<RefreshBody>,
+) -> Result<Response, Problem> {
+    let tokens = service.refresh(&body.refresh_token.0).await.map_err(|error| match error {
+        RefreshError::Refused => Problem::of(Code::RefreshFailed),
+        RefreshError::Storage(error) => error.into(),
+    })?;
+    Ok(tokens::answer(StatusCode::OK, TokensBody::from(&tokens)))
+}
+
+/// Ends the session that calls. Its tokens are no longer good, and its sockets are closed.
+#[utoipa::path(
+    post, path = "/logout", tag = "sessions", security(("bearer" = [])),
+    responses(
+        (status = 204, description = "The session has ended."),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn logout(
+    BearerDevice(bearer): BearerDevice,
+    State(service): State<NativeService>,
+) -> Result<StatusCode, Problem> {
+    service.end_session(&bearer, bearer.session).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,59 @@
+//! The native API: JSON for people who build apps of their own. One file per resource.
+//!
+//! It stands beside Signal's API and calls the same services: an account made here can be written to by official clients,
+//! and the other way round. Paths are those that the design draws. Refusals are [`problem`] details; the description of
+//! it all follows from the handlers ([`docs`]).
+
+mod account;
+mod docs;
+pub(crate) mod envelope;
+mod extract;
+mod jwks;
+mod keys;
+mod login;
+pub(crate) mod messages;
+pub(crate) mod problem;
+mod register;
+mod sessions;
+mod tokens;
+
+pub use docs::openapi_json;
+
+use crate::routes::Routes;
+
+/// Largest body that holds no payloads: a full upload of keys, most of it Kyber keys in base64.
+const BODY_MAX: usize = 512 * 1024;
+
+/// Largest body of a send: a copy of the largest payload for a handful of devices, in base64.
+const SEND_BODY_MAX: usize = 1024 * 1024;
+
+/// Largest body that holds names, passwords and tokens.
+const SMALL_BODY_MAX: usize = 32 * 1024;
+
+/// Every route of the native API.
+pub(crate) fn routes() -> Routes {
+    let small = Routes::default()
+        .post("/login", login::login)
+        .post("/token/refresh", login::refresh)
+        .post("/logout", login::logout)
+        .get("/sessions", sessions::list)
+        .delete("/sessions", sessions::end_others)
+        .delete("/sessions/{session_id}", sessions::end)
+        .put("/password", account::change_password)
+        .delete("/account", account::delete)
+        .get("/profiles/{user_id}", account::profile)
+        .get("/messages", messages::fetch)
+        .post("/messages/acknowledge", messages::acknowledge)
+        .delete("/messages/{message_id}", messages::acknowledge_one)
+        .get("/.well-known/jwks.json", jwks::show)
+        .get("/openapi.json", docs::openapi)
+        .get("/docs", docs::page)
+        .get("/docs/style.css", docs::style);
+    let keys = Routes::default()
+        .post("/register", register::register)
+        .put("/keys", keys::publish)
+        .get("/keys", keys::counts)
+        .get("/keys/{user_id}", keys::fetch);
+    let sending = Routes::default().post("/messages", messages::send);
+    small.body_max(SMALL_BODY_MAX).merge(keys.body_max(BODY_MAX)).merge(sending.body_max(SEND_BODY_MAX))
+}

@@ -1,0 +1,99 @@
+//! `POST /register`.
+
+use auth::native::{
+    DeviceIdentifier, DeviceLabel, NativeService, RegisterRequest, error::RegisterError,
+    password::PasswordRefused,
+};
+use axum::{extract::State, response::Response};
+use http::StatusCode;
+use protocol::RegistrationId;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{
+    extract::{Body, Secret},
+    keys::FirstKeys,
+    problem::{Code, Problem, ProblemBody},
+    tokens::{self, LoggedInBody},
+};
+use crate::caller::{Anybody, Peer};
+
+/// An account to be made.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Register)]
+pub(super) struct RegisterBody {
+    /// The name to log in by. Upper and lower case are the same.
+    #[schema(example = "alice")]
+    username: String,
+    /// At least 8 characters, and none of those that are guessed first.
+    #[schema(example = "a sentence is fine", value_type = String)]
+    password: Secret,
+    /// What the app draws once for each installation and keeps to itself, such as a random UUID.
+    #[schema(example = "0f6a7c1e-55d0-4f0e-9d7e-0d0c4f9d3c11")]
+    device_identifier: String,
+    /// What the person calls the device.
+    device_name: Option<String>,
+    /// 1 to 16383; drawn by the server if the app has none yet.
+    #[schema(value_type = Option<u16>)]
+    registration_id: Option<RegistrationId>,
+    /// Keys of Signal's protocol, now or later (`PUT /keys`).
+    keys: Option<FirstKeys>,
+}
+
+/// Creates an account with its first device, and logs that in.
+#[utoipa::path(
+    post, path = "/register", tag = "accounts",
+    request_body = RegisterBody,
+    responses(
+        (status = 201, description = "The account exists, and this device is logged in.", body = LoggedInBody),
+        (status = "4XX", description = "`username_taken`, `password_too_short` and others",
+            body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn register(
+    _: Anybody,
+    State(service): State<NativeService>,
+    peer: Peer,
+    Body(body): Body<RegisterBody>,
+) -> Result<Response, Problem> {
+    let request = RegisterRequest {
+        username: body.username,
+        password: body.password.0,
+        device_identifier: device_identifier(body.device_identifier)?,
+        label: label(body.device_name)?,
+        registration_id: body.registration_id,
+        keys: body.keys.map(TryInto::try_into).transpose()?,
+    };
+    let logged_in = service.register(request, peer.origin()).await.map_err(refuse)?;
+    Ok(tokens::answer(StatusCode::CREATED, LoggedInBody::from(&logged_in)))
+}
+
+pub(super) fn device_identifier(text: String) -> Result<DeviceIdentifier, Problem> {
+    DeviceIdentifier::new(text).ok_or(Problem::of(Code::InvalidBody))
+}
+
+pub(super) fn label(text: Option<String>) -> Result<Option<DeviceLabel>, Problem> {
+    text.map(|text| DeviceLabel::new(text).ok_or(Problem::of(Code::InvalidBody))).transpose()
+}
+
+pub(super) fn password(refused: PasswordRefused) -> Problem {
+    Problem::of(match refused {
+        PasswordRefused::TooShort => Code::PasswordTooShort,
+        PasswordRefused::TooLong => Code::PasswordTooLong,
+        PasswordRefused::TooCommon => Code::PasswordTooCommon,
+        PasswordRefused::IsUsername => Code::PasswordIsUsername,
+        PasswordRefused::NotAPassword => Code::InvalidPassword,
+    })
+}
+
+fn refuse(error: RegisterError) -> Problem {
+    match error {
+        RegisterError::InvalidUsername => Problem::of(Code::InvalidUsername),
+        RegisterError::Password(refused) => password(refused),
+        RegisterError::UsernameTaken => Problem::of(Code::UsernameTaken),
+        RegisterError::WrongSignature => Problem::of(Code::WrongSignature),
+        RegisterError::RateLimited(wait) => Problem::rate_limited(wait),
+        RegisterError::Busy => Problem::busy(),
+        RegisterError::Storage(error) => error.into(),
+    }
+}
