@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use audit::Recorder;
 use auth::{
-    linking::LinkingService, revocation::Revocations, sender_certificate::SenderCertificates,
+    linking::LinkingService,
+    native::{AccessTokens, NativeService},
+    revocation::Revocations,
+    sender_certificate::SenderCertificates,
     verification::VerificationService,
 };
 use messages::ReportService;
@@ -23,7 +26,13 @@ use crate::{
 const TIDY_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Starts it; it ends when what this returns is dropped.
-pub(crate) fn start(backend: &Backend, secrets: Secrets, vault: Vault, hangup: Signal) -> JoinSet<()> {
+pub(crate) fn start(
+    backend: &Backend,
+    secrets: Secrets,
+    vault: Vault,
+    access_key_age: Option<Duration>,
+    hangup: Signal,
+) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let queue = backend.queue.clone();
     tasks.spawn(async move { queue.run_expiry().await });
@@ -40,6 +49,7 @@ pub(crate) fn start(backend: &Backend, secrets: Secrets, vault: Vault, hangup: S
         revocations: backend.revocations.clone(),
         verification: Arc::clone(&backend.verification),
         linking: Arc::clone(&backend.linking),
+        native: backend.native.clone(),
         reports: backend.reports.clone(),
         recorder: backend.recorder.clone(),
         checkpoints: Arc::clone(&backend.checkpoints),
@@ -47,6 +57,8 @@ pub(crate) fn start(backend: &Backend, secrets: Secrets, vault: Vault, hangup: S
             secrets,
             vault,
             certificates: Arc::clone(&backend.sender_certificates),
+            access_tokens: Arc::clone(&backend.access_tokens),
+            access_key_age,
         }),
     };
     tasks.spawn(tidying.run(hangup));
@@ -57,6 +69,7 @@ struct Tidying {
     revocations: Revocations,
     verification: Arc<VerificationService>,
     linking: Arc<LinkingService>,
+    native: NativeService,
     reports: ReportService,
     recorder: Recorder,
     checkpoints: Arc<Mutex<Checkpoints>>,
@@ -93,6 +106,12 @@ impl Tidying {
         if let Err(error) = self.linking.remove_expired().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "expired link codes were not removed");
         }
+        if let Err(error) = self.native.remove_expired().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "sessions that are over were not removed"
+            );
+        }
         if let Err(error) = self.reports.remove_expired().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "old reports were not removed");
         }
@@ -110,11 +129,36 @@ struct Rotation {
     secrets: Secrets,
     vault: Vault,
     certificates: Arc<SenderCertificates>,
+    access_tokens: Arc<AccessTokens>,
+    /// How old a key of access tokens becomes.
+    access_key_age: Option<Duration>,
 }
 
 impl Rotation {
-    /// Signs with what the file says now. What cannot be read changes nothing.
+    /// Signs with what the files say now. What cannot be read changes nothing.
     fn take_up(&self) {
+        self.take_up_certificate();
+        self.take_up_access_key();
+    }
+
+    fn take_up_access_key(&self) {
+        if let Some(age) = self.access_key_age
+            && let Err(error) = self.secrets.rotate_old_access_key(&self.vault, age)
+        {
+            tracing::error!("the key of access tokens was not replaced: {error:#}");
+        }
+        match self.secrets.access_keys(&self.vault) {
+            Ok(keys) => {
+                let id = keys.current.public().id().to_owned();
+                if self.access_tokens.replace_keys(keys) {
+                    tracing::info!(id, "another key signs access tokens");
+                }
+            }
+            Err(error) => tracing::error!("the key of access tokens was not read anew: {error:#}"),
+        }
+    }
+
+    fn take_up_certificate(&self) {
         match self.secrets.sender_signer(&self.vault) {
             Ok(signer) => {
                 let id = signer.certificate().id();

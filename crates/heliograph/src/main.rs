@@ -1,5 +1,6 @@
 //! The program: command line, configuration, wiring, start and stop.
 
+mod access_keys;
 mod audit_log;
 mod background;
 mod client_config;
@@ -68,7 +69,7 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// List and rotate the keys behind sender certificates.
+    /// List and rotate the keys behind sender certificates and access tokens.
     #[command(subcommand)]
     Keys(Keys),
     /// Check or export the audit log: who came in, who did not, and what was changed.
@@ -188,6 +189,14 @@ enum Rotate {
         #[arg(long, value_name = "FILE")]
         trust_root: Option<PathBuf>,
     },
+    /// Make a new key to sign access tokens with. Tokens signed before stay good to their end.
+    AccessToken {
+        #[command(flatten)]
+        place: Place,
+        /// Tokens signed before are no longer good: the former key may have been read.
+        #[arg(long)]
+        at_once: bool,
+    },
     /// Make a new trust root. It is published at once, and signs with the next server certificate.
     SenderTrustRoot {
         #[command(flatten)]
@@ -274,12 +283,20 @@ fn audit(command: Audit) -> Result<()> {
 
 fn keys(command: Keys) -> Result<String> {
     match command {
-        Keys::List { place } => sender_keys::list(&Secrets::of(&place.config()?)),
+        Keys::List { place } => {
+            let secrets = Secrets::of(&place.config()?);
+            Ok(format!("{}\n{}", sender_keys::list(&secrets)?, access_keys::list(&secrets)?))
+        }
         Keys::Rotate(Rotate::SenderCertificate { place, trust_root }) => {
             let config = place.config()?;
             let said = sender_keys::rotate_certificate(&Secrets::of(&config), trust_root.as_deref())?;
             note(&config, Action::RotateKey.by(Party::Operator).detail(Detail::SenderCertificate))
                 .map(|()| said)
+        }
+        Keys::Rotate(Rotate::AccessToken { place, at_once }) => {
+            let config = place.config()?;
+            let said = access_keys::rotate(&Secrets::of(&config), at_once)?;
+            note(&config, Action::RotateKey.by(Party::Operator).detail(Detail::TokenKey)).map(|()| said)
         }
         Keys::Rotate(Rotate::SenderTrustRoot { place }) => {
             let config = place.config()?;

@@ -58,7 +58,7 @@ pub(crate) async fn serve(config: Config, development: bool) -> Result<()> {
 
     backend.audit.record(Action::StartServer.by(Party::Server)).await;
     let mut committer = tokio::spawn(run_committer(backend.queue.clone()));
-    let background = background::start(&backend, secrets, vault, hangup);
+    let background = background::start(&backend, secrets, vault, config.access_tokens.key_age(), hangup);
     let accepting = tokio::spawn(listener.run(tls, door.clone()));
     state::write(&config.data, address)?;
     announce(address)?;

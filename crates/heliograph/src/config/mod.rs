@@ -1,5 +1,6 @@
 //! The configuration file: TOML, one struct per section, unknown keys refused, all mistakes told together.
 
+mod native;
 mod push;
 mod read;
 mod sample;
@@ -14,6 +15,7 @@ use messages::{QueueConfig, Volume};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use native::{AccessTokens, Passwords, Sessions};
 pub(crate) use push::{ApnsSection, FcmSection, Push, WebPushSection};
 pub(crate) use read::read;
 pub(crate) use sample::sample;
@@ -42,6 +44,12 @@ pub(crate) struct Config {
     pub(crate) sender_certificates: SenderCertificates,
     /// Whether somebody who sends a great deal must show that it is a person.
     pub(crate) challenges: Challenges,
+    /// Passwords of the native API.
+    pub(crate) passwords: Passwords,
+    /// Access tokens of the native API.
+    pub(crate) access_tokens: AccessTokens,
+    /// How long people stay logged in to the native API.
+    pub(crate) sessions: Sessions,
     /// What a client can make the server hold.
     pub(crate) gateway: Gateway,
     /// How messages are stored.
@@ -80,6 +88,9 @@ impl Default for Config {
             verification: Verification::default(),
             sender_certificates: SenderCertificates::default(),
             challenges: Challenges::default(),
+            passwords: Passwords::default(),
+            access_tokens: AccessTokens::default(),
+            sessions: Sessions::default(),
             gateway: Gateway::default(),
             queue: Queue::default(),
             devices: Devices::default(),
@@ -478,6 +489,9 @@ impl Config {
             "metrics.listen: must be an address and a port, such as 127.0.0.1:9464",
         );
         push::check(&self.push, &self.apns, &self.fcm, &self.web_push, &mut check);
+        self.passwords.check(&mut check);
+        self.access_tokens.check(&mut check);
+        self.sessions.check(&mut check);
         for (name, limit) in &self.limits {
             check(name.parse::<LimitId>().is_ok(), &format!("limits.{name}: there is no such limit"));
             check(limit.size > 0, &format!("limits.{name}.size: must be at least 1"));

@@ -156,6 +156,24 @@ mod tests {
     }
 
     #[test]
+    fn passwords_tokens_and_sessions_stay_within_their_bounds() {
+        for (text, key) in [
+            ("[passwords]\nlength_min = 7\n", "passwords.length_min"),
+            ("[passwords]\nlength_max = 63\n", "passwords.length_max"),
+            ("[passwords]\nhash_memory_kib = 19455\n", "passwords.hash_memory_kib"),
+            ("[passwords]\nhash_passes = 1\n", "passwords.hash_memory_kib"),
+            ("[passwords]\nhash_workers = 0\n", "passwords.hash_workers"),
+            ("[access_tokens]\nlifetime_minutes = 61\n", "access_tokens.lifetime_minutes"),
+            ("[access_tokens]\naudience = ''\n", "access_tokens.audience"),
+            ("[sessions]\nidle_days = 0\n", "sessions.idle_days"),
+            ("[sessions]\nlongest_days = 29\n", "sessions.longest_days"),
+        ] {
+            let found = mistakes(text);
+            assert!(found.len() == 1 && found[0].starts_with(key), "{found:?}");
+        }
+    }
+
+    #[test]
     fn what_is_not_there_is_as_by_default() {
         assert_eq!(parse("").unwrap(), Config::default());
         let config = parse("[limits.messages]\nsize = 1000000\ninterval_ms = 0.001\n").unwrap();

@@ -1,9 +1,10 @@
 //! The secrets folder: what must exist before the server can start, how it is made and read.
 //!
 //! `DATA/secrets/` holds the master key (unless it is configured to be elsewhere), the keyring wrapped under
-//! it, what signs sender certificates and what signs pushes, sealed under the keyring, and, if this program made
+//! it, what signs sender certificates, access tokens and pushes, sealed under the keyring, and, if this program made
 //! one, a private CA with the server's certificate.
 
+mod access_keys;
 mod certificate_authority;
 mod files;
 mod sender_trust;
@@ -13,10 +14,11 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
-use auth::sender_certificate::Signer;
+use auth::{native::access::KeySet, sender_certificate::Signer};
 use protocol::ambient::{Clock, Entropy, SystemClock, SystemEntropy};
 use push::web_push::VapidKey;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -24,8 +26,10 @@ use vault::{Keyring, MasterKey, Vault};
 
 use crate::config::Config;
 
+use access_keys::Forge;
 use sender_trust::Workshop;
 
+pub(crate) use access_keys::AccessKeys;
 pub(crate) use sender_trust::{Former, Issued, SenderTrust, TrustRoot};
 
 /// The folder inside the data folder.
@@ -70,6 +74,7 @@ impl Secrets {
         let vault = self.vault()?;
         self.workshop(&vault).make_missing()?;
         web_push::make_missing(&self.folder, &vault, &entropy)?;
+        self.forge(&vault).read_or_make()?;
         if !names.is_empty() && !self.certificate_file().exists() {
             certificate_authority::make(&self.folder, names)?;
         }
@@ -130,6 +135,35 @@ impl Secrets {
     /// Makes a new trust root, and answers where its private half is.
     pub(crate) fn rotate_sender_trust_root(&self) -> Result<(SenderTrust, PathBuf)> {
         self.workshop(&self.vault()?).rotate_root()
+    }
+
+    /// The keys of access tokens that are in use now; the first is made if there is none.
+    pub(crate) fn access_keys(&self, vault: &Vault) -> Result<KeySet> {
+        self.forge(vault).read_or_make()?.key_set(vault, SystemClock.now())
+    }
+
+    /// The keys of access tokens, without the private ones.
+    pub(crate) fn access_key_list(&self) -> Result<AccessKeys> {
+        self.forge(&self.vault()?).read_or_make()
+    }
+
+    /// Makes another key for access tokens. What the former ones signed is no longer believed if it is to be over at
+    /// once.
+    pub(crate) fn rotate_access_key(&self, at_once: bool) -> Result<AccessKeys> {
+        self.forge(&self.vault()?).rotate(at_once)
+    }
+
+    /// Makes another key for access tokens if the present one has been in use for so long.
+    pub(crate) fn rotate_old_access_key(&self, vault: &Vault, age: Duration) -> Result<()> {
+        let forge = self.forge(vault);
+        if forge.read_or_make()?.is_older_than(age, forge.now) {
+            forge.rotate(false)?;
+        }
+        Ok(())
+    }
+
+    fn forge<'a>(&'a self, vault: &'a Vault) -> Forge<'a> {
+        Forge { folder: &self.folder, vault, now: SystemClock.now(), entropy: &SystemEntropy }
     }
 
     fn workshop<'a>(&'a self, vault: &'a Vault) -> Workshop<'a> {

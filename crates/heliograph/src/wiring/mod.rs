@@ -14,6 +14,7 @@ use auth::{
     audit::AuditTrail,
     challenge::{ChallengeParts, ChallengeService, PushChallenges},
     linking::{LinkingParts, LinkingService, provisioning::ProvisioningRelay},
+    native::{AccessTokens, NativeParts, NativeService, PasswordHasher},
     registration::{RegistrationParts, RegistrationService},
     remote_config::RemoteConfig,
     revocation::Revocations,
@@ -37,7 +38,8 @@ use protocol::{
 };
 use push::{PushMetrics, PushParts, PushService, Recovery};
 use store::sqlite::{
-    SqliteAccounts, SqliteAudit, SqliteKeys, SqliteQueue, SqliteReports, SqliteSessions, SqliteWakeLog,
+    SqliteAccounts, SqliteAudit, SqliteKeys, SqliteProfiles, SqliteQueue, SqliteReports, SqliteSessions,
+    SqliteWakeLog,
 };
 use tokio::sync::Mutex;
 use vault::Vault;
@@ -60,6 +62,9 @@ const OUTBOX_FILE: &str = "outbox.jsonl";
 /// Names the key of the tokens by which messages are reported. Another name voids the tokens that are out.
 const REPORT_TOKEN_KEY: &str = "messages.report_token";
 
+/// The niceness of the threads that hash passwords: the lowest priority there is.
+const PASSWORDS_NICENESS: i32 = 19;
+
 /// What runs behind the door.
 pub(crate) struct Backend {
     pub(crate) services: Services,
@@ -72,6 +77,8 @@ pub(crate) struct Backend {
     pub(crate) revocations: Revocations,
     pub(crate) verification: Arc<VerificationService>,
     pub(crate) linking: Arc<LinkingService>,
+    pub(crate) native: NativeService,
+    pub(crate) access_tokens: Arc<AccessTokens>,
     pub(crate) sender_certificates: Arc<SenderCertificates>,
     pub(crate) push_metrics: PushMetrics,
     /// What wakes devices, if anything does.
@@ -107,6 +114,8 @@ pub(crate) async fn build(
     let linking = ground.linking(&revocations, hub);
     let sender_certificates = ground.sender_certificates(secrets)?;
     let challenges = ground.challenges(&push);
+    let access_tokens = ground.access_tokens(secrets)?;
+    let native = ground.native(&revocations, &access_tokens)?;
     let services = Services::new(Parts {
         accounts: ground.account_service(&revocations),
         registration: ground.registration(&revocations, &verification),
@@ -114,6 +123,8 @@ pub(crate) async fn build(
         linking: Arc::clone(&linking),
         sender_certificates: Arc::clone(&sender_certificates),
         provisioning: ground.provisioning(),
+        native: native.clone(),
+        profiles: Arc::new(SqliteProfiles::new(Arc::clone(&stores.accounts), vault.clone())),
         remote_config: Arc::new(RemoteConfig::new(config.remote_config.clone())),
         keys: ground.keys(),
         messages: ground.messages(&queue, &challenges, report_tokens),
@@ -133,6 +144,8 @@ pub(crate) async fn build(
         revocations,
         verification,
         linking,
+        native,
+        access_tokens,
         sender_certificates,
         push_metrics,
         waking,
@@ -350,6 +363,33 @@ impl<'a> Ground<'a> {
         )))
     }
 
+    fn access_tokens(&self, secrets: &Secrets) -> Result<Arc<AccessTokens>> {
+        Ok(Arc::new(AccessTokens::new(
+            self.config.access_tokens.to_tokens(&self.config.public_url),
+            secrets.access_keys(self.vault)?,
+            self.clock(),
+            self.entropy(),
+        )))
+    }
+
+    fn native(&self, revocations: &Revocations, tokens: &Arc<AccessTokens>) -> Result<NativeService> {
+        let hashing = self.config.passwords.to_hashing();
+        let hasher = PasswordHasher::start(hashing, self.entropy(), yield_to_others)
+            .context("the threads that hash passwords cannot be started")?;
+        Ok(NativeService::new(NativeParts {
+            store: self.accounts.clone(),
+            revocations: revocations.clone(),
+            audit: self.audit(),
+            hasher,
+            policy: self.config.passwords.to_policy(),
+            tokens: Arc::clone(tokens),
+            sessions: self.config.sessions.to_sessions(),
+            limits: self.limits(),
+            clock: self.clock(),
+            entropy: self.entropy(),
+        }))
+    }
+
     fn challenges(&self, push: &Arc<PushService>) -> Arc<ChallengeService> {
         Arc::new(ChallengeService::new(ChallengeParts {
             accounts: self.account_store(),
@@ -393,6 +433,14 @@ impl<'a> Ground<'a> {
             clock: self.clock(),
             entropy: self.entropy(),
         })
+    }
+}
+
+/// Asks the system to run the calling thread only when nobody else wants to: whoever logs in can wait, messages cannot.
+fn yield_to_others() {
+    // On Linux this is about the thread and not the process. Where it is refused, the number of threads is bound enough.
+    if let Err(error) = rustix::process::setpriority_process(None, PASSWORDS_NICENESS) {
+        tracing::debug!(%error, "the threads that hash passwords keep their priority");
     }
 }
 

@@ -3,8 +3,8 @@
 pub mod accounts;
 pub mod audit;
 pub mod keys;
-pub mod push;
 pub mod native;
+pub mod push;
 pub mod queue;
 pub mod reports;
 pub mod sessions;
