@@ -32,6 +32,9 @@ const LIMIT_NAMES = [
   'allocate_device',
   'verify_device',
   'wait_for_linked_device',
+  'native_registration',
+  'login_address',
+  'login_stranger',
 ];
 
 /** The program to test: the `HELIOGRAPH_SERVER` variable, or the release build of this working copy. */

@@ -96,6 +96,26 @@ impl KeySet {
         json!({ "preKeys": ec, "pqPreKeys": kem })
     }
 
+    /// The body of the native API's `PUT /keys` for a device's first keys, with that many one-time keys of each kind.
+    pub fn native_body(&self, one_time: u32) -> Value {
+        let native = |key: &Value| {
+            let mut key = json!({ "key_id": key["keyId"], "public_key": key["publicKey"], "signature": key["signature"] });
+            if key["signature"].is_null() {
+                key.as_object_mut().map(|key| key.remove("signature"));
+            }
+            key
+        };
+        let list = |keys: &Value| keys.as_array().into_iter().flatten().map(native).collect::<Vec<_>>();
+        let others = self.one_time_keys(100, one_time, one_time);
+        json!({
+            "identity_key": self.identity_key(),
+            "signed_pre_key": native(&self.signed),
+            "pq_last_resort_pre_key": native(&self.last_resort),
+            "pre_keys": list(&others["preKeys"]),
+            "pq_pre_keys": list(&others["pqPreKeys"]),
+        })
+    }
+
     /// The signed pre-key, as JSON.
     pub fn signed(&self) -> &Value {
         &self.signed

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod https;
 pub mod multi_recipient;
+pub mod native;
 pub mod outbox;
 pub mod pipe;
 pub mod process;
@@ -20,6 +21,7 @@ pub mod wire;
 
 pub use account::{Account, KeySet, link_over, register, register_many, register_with};
 pub use https::{Answer, Call, HttpVersion, Https};
+pub use native::{NativeAccount, NativeStream};
 pub use outbox::Outbox;
 pub use pipe::{Carrier, Pipe};
 pub use server::{Server, ServerOptions};

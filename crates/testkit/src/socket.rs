@@ -87,7 +87,7 @@ impl ChatSocket {
         account: &Account,
     ) -> anyhow::Result<Self> {
         let authorization = account.authorization();
-        let wish = Wish { authorization: Some(&authorization), disable_messages: true };
+        let wish = Wish { authorization: Some(&authorization), disable_messages: true, ..Wish::default() };
         Ok(Self::new(upgrade(target, version, wish).await?))
     }
 

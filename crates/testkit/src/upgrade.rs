@@ -22,7 +22,10 @@ use crate::{
     tls::{HOST, Target},
 };
 
-const PATH: &str = "/v1/websocket/";
+/// Where the chat socket is opened.
+pub(crate) const CHAT: &str = "/v1/websocket/";
+/// Where the socket of a native device is opened.
+pub(crate) const NATIVE: &str = "/messages/stream";
 const ALERT: &str = "x-signal-alert";
 const AGENT: &str = "heliograph-testkit";
 const RECEIVE_STORIES: &str = "x-signal-receive-stories";
@@ -53,11 +56,18 @@ pub(crate) struct Upgraded {
 }
 
 /// What the request to open a websocket says.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish<'a> {
+    pub(crate) path: &'a str,
     pub(crate) authorization: Option<&'a str>,
     /// The socket is not to be sent messages.
     pub(crate) disable_messages: bool,
+}
+
+impl Default for Wish<'_> {
+    fn default() -> Self {
+        Self { path: CHAT, authorization: None, disable_messages: false }
+    }
 }
 
 /// Opens a websocket on a connection of its own.
@@ -73,12 +83,12 @@ pub(crate) async fn upgrade(
 }
 
 async fn upgrade_http1(target: &Target, wish: Wish<'_>) -> anyhow::Result<Upgraded> {
-    let Wish { authorization, disable_messages } = wish;
+    let Wish { path, authorization, disable_messages } = wish;
     let mut stream = target.connect(HttpVersion::Http1).await?;
     let key = STANDARD.encode(rand::rng().random::<[u8; 16]>());
     let authorization = authorization.map(|value| format!("authorization: {value}\r\n")).unwrap_or_default();
     let head = format!(
-        "GET {PATH} HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{authorization}\
          {RECEIVE_STORIES}: false\r\n{DISABLE_MESSAGES}: {disable_messages}\r\nuser-agent: {AGENT}\r\n\r\n"
     );
@@ -117,7 +127,7 @@ async fn connect_http2(target: &Target, wish: Wish<'_>) -> anyhow::Result<Upgrad
     tokio::spawn(connection);
     let mut request = Request::builder()
         .method(Method::CONNECT)
-        .uri(format!("https://{HOST}{PATH}"))
+        .uri(format!("https://{HOST}{}", wish.path))
         .extension(Protocol::from_static("websocket"))
         .header(header::SEC_WEBSOCKET_VERSION, "13")
         .header(header::USER_AGENT, AGENT)

@@ -6,7 +6,7 @@ use gateway::{Access, Interface, Route};
 use http::Method;
 use serde_json::{Value, json};
 use testkit::{
-    Account, Answer, Call, ChatSocket, HttpVersion, Https, Server, ServerOptions,
+    Account, Answer, Call, ChatSocket, HttpVersion, Https, NativeAccount, Server, ServerOptions,
     account::{basic, from_base64},
     register_many,
 };
@@ -42,10 +42,15 @@ const CAPTCHA: &str = r#"{"type":"captcha","token":"token","captcha":"captcha"}"
 /// To a device that does not exist, so that it is answered without anything happening.
 const MESSAGE: &str = r#"{"timestamp":1,"messages":[{"type":1,"destinationDeviceId":2,"destinationRegistrationId":1,"content":"AA=="}]}"#;
 
+const NEW_PASSWORD: &str = r#"{"password":"not the present one","new_password":"another fine sentence"}"#;
+/// To an account that does not exist.
+const NATIVE_MESSAGE: &str =
+    r#"{"timestamp":1,"recipient_id":"00000000-0000-4000-8000-000000000000","encrypted_payload":"AA=="}"#;
+
 /// Which account a route is about does not depend on the caller anywhere but where the path names one, and
 /// those routes are for everybody: sending to an account, fetching its pre-keys, asking whether it exists.
 fn cases() -> Vec<Case> {
-    use Access::{Anonymous, Anybody, Device, MaybeDevice, Newcomer};
+    use Access::{Anonymous, Anybody, Bearer, Device, MaybeDevice, Newcomer};
     let rest = |access, method: Method, path, body, permitted| Case {
         method,
         path,
@@ -113,6 +118,28 @@ fn cases() -> Vec<Case> {
         rest(Device, post.clone(), "/v1/messages/report/{source}/{guid}", "", "202"),
         rest(Newcomer, post.clone(), "/v1/registration", "{}", "422"),
         rest(Anybody, post.clone(), "/v1/verification/session", r#"{"number":"+15550109999"}"#, "200"),
+        rest(Anybody, post.clone(), "/register", "{}", "422"),
+        rest(Anybody, post.clone(), "/login", "{}", "422"),
+        rest(Anybody, post.clone(), "/token/refresh", "{}", "422"),
+        rest(Anybody, get.clone(), "/.well-known/jwks.json", "", "200"),
+        rest(Anybody, get.clone(), "/openapi.json", "", "200"),
+        rest(Anybody, get.clone(), "/docs", "", "200"),
+        rest(Anybody, get.clone(), "/docs/style.css", "", "200"),
+        rest(Bearer, get.clone(), "/sessions", "", "200"),
+        rest(Bearer, delete.clone(), "/sessions", "", DONE),
+        rest(Bearer, delete.clone(), "/sessions/{session_id}", "", "404"),
+        rest(Bearer, put.clone(), "/password", NEW_PASSWORD, "403"),
+        rest(Bearer, get.clone(), "/profiles/{user_id}", "", "404"),
+        rest(Bearer, get.clone(), "/messages", "", "200"),
+        rest(Bearer, post.clone(), "/messages", NATIVE_MESSAGE, "404"),
+        rest(Bearer, post.clone(), "/messages/acknowledge", r#"{"message_ids":[]}"#, DONE),
+        rest(Bearer, delete.clone(), "/messages/{message_id}", "", "404"),
+        // The first keys come with the identity key.
+        rest(Bearer, put.clone(), "/keys", "{}", "409"),
+        rest(Bearer, get.clone(), "/keys", "", "200"),
+        rest(Bearer, get.clone(), "/keys/{user_id}", "", "200"),
+        rest(Bearer, post.clone(), "/logout", "", DONE),
+        rest(Bearer, delete, "/account", "", DONE),
         rest(Anybody, get, "/v1/verification/session/{id}", "", "404"),
         rest(Anybody, patch, "/v1/verification/session/{id}", "{}", "404"),
         rest(Anybody, post, "/v1/verification/session/{id}/code", r#"{"transport":"sms"}"#, "404"),
@@ -170,6 +197,9 @@ impl Case {
             ("{guid}", &aci),
             ("{devices}", "*"),
             ("{device}", "9"),
+            ("{user_id}", &aci),
+            ("{session_id}", "AAAA"),
+            ("{message_id}", "1"),
             ("{code}", "AAAA"),
             ("{address}", "AAAA"),
             ("{id}", "AAAAAAAAAAAAAAAAAAAAAAAA"),
@@ -195,6 +225,8 @@ impl Case {
             (Access::Device, Credentials::None) => ("401", "BAD_AUTHENTICATION"),
             (Access::Device | Access::MaybeDevice, Credentials::Wrong) => ("401", "INVALID_CREDENTIALS"),
             (Access::Anonymous, Credentials::Wrong | Credentials::Right) => ("400", "BAD_AUTHENTICATION"),
+            // Passwords of devices are nothing here: it takes an access token.
+            (Access::Bearer, _) => ("401", ""),
             (Access::Newcomer, Credentials::None) => ("401", "UNAUTHENTICATED"),
             _ => return None,
         };
@@ -284,6 +316,54 @@ async fn nobody_gets_further_than_they_may() -> anyhow::Result<()> {
         assert_eq!(outcome(case, &answer), case.expected(Credentials::Right), "{what} as somebody else");
     }
     assert_eq!(state(&mut https, victim).await?, before, "somebody has changed another account");
+    Ok(())
+}
+
+/// Access tokens that are not good, though each comes close.
+fn wrong_tokens(account: &NativeAccount, ended: &NativeAccount) -> Vec<String> {
+    let parts: Vec<_> = account.access_token.split('.').collect();
+    let [header, claims, signature] = parts[..] else { panic!("a JWT has three parts") };
+    let other: Vec<_> = ended.access_token.split('.').collect();
+    vec![
+        "Bearer".to_owned(),
+        "Bearer x".to_owned(),
+        account.access_token.clone(),
+        basic(&account.user_id, &account.access_token),
+        format!("Bearer {}", account.refresh_token),
+        ended.authorization(),
+        format!("Bearer {header}.{claims}."),
+        format!("Bearer {header}.{}.{signature}", other[1]),
+        format!("Bearer {header}.{claims}.{}", other[2]),
+    ]
+}
+
+#[tokio::test]
+async fn native_routes_take_an_access_token_of_a_session_that_is() -> anyhow::Result<()> {
+    let server = Server::start(ServerOptions::unlimited()).await?;
+    let victim = &register_many(&server, 0, 1, 1).await?[0];
+    let mut https = Https::connect(server.target(), HttpVersion::Http2).await?;
+    let ended = NativeAccount::register(&mut https, "ended").await?;
+    ended.send(&mut https, Call::post("/logout")).await?.success()?;
+    let caller = NativeAccount::register(&mut https, "caller").await?;
+    for case in cases().iter().filter(|case| case.access == Access::Bearer) {
+        let what = format!("{} {}", case.method, case.path);
+        for wrong in wrong_tokens(&caller, &ended) {
+            let answer = https.send(case.call(victim, Some(&wrong))).await?;
+            assert_eq!(answer.status, 401, "{what} with {wrong}");
+            assert_eq!(answer.headers["content-type"], "application/problem+json", "{what}");
+        }
+    }
+    for case in cases().iter().filter(|case| case.access == Access::Bearer) {
+        let what = format!("{} {}", case.method, case.path);
+        // Each with a session of its own, since some end it.
+        let caller = NativeAccount::login(&mut https, "caller", "another device").await;
+        let caller = match caller {
+            Ok(caller) => caller,
+            Err(_) => NativeAccount::register(&mut https, "caller").await?,
+        };
+        let answer = https.send(case.call(victim, Some(&caller.authorization()))).await?;
+        assert_eq!(answer.status.as_str(), case.permitted, "{what}");
+    }
     Ok(())
 }
 
