@@ -62,8 +62,8 @@ const OUTBOX_FILE: &str = "outbox.jsonl";
 /// Names the key of the tokens by which messages are reported. Another name voids the tokens that are out.
 const REPORT_TOKEN_KEY: &str = "messages.report_token";
 
-/// The niceness of the threads that hash passwords: the lowest priority there is.
-const PASSWORDS_NICENESS: i32 = 19;
+/// The niceness of the threads that hash passwords: a tenth of the attention that the others get, when all want some.
+const PASSWORDS_NICENESS: i32 = 10;
 
 /// What runs behind the door.
 pub(crate) struct Backend {
