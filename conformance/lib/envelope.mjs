@@ -52,6 +52,7 @@ export function parseEnvelope(bytes) {
     story: integer(Field.story) === 1,
     reportSpamToken: value(Field.reportSpamToken),
     guid: guid && uuidText(guid),
+    updatedPni: value(Field.updatedPni) && uuidText(value(Field.updatedPni)),
     fields: fields.map((field) => field.number),
   };
 }

@@ -35,6 +35,10 @@ const LIMIT_NAMES = [
   'native_registration',
   'login_address',
   'login_stranger',
+  'upload_transfer_archive',
+  'wait_for_transfer_archive',
+  'restore_account',
+  'restore_account_kept',
 ];
 
 /** The program to test: the `HELIOGRAPH_SERVER` variable, or the release build of this working copy. */

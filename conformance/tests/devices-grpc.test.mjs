@@ -3,9 +3,11 @@
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import { test } from 'node:test';
-import { u8 } from '../lib/bytes.mjs';
+import { u8, utf8 } from '../lib/bytes.mjs';
 import { GRPC_CARRIER } from '../lib/client.mjs';
 import { closedFor, failsWith } from '../lib/expect.mjs';
+import { GrpcError, grpcCall } from '../lib/grpc.mjs';
+import { writeFields } from '../lib/protobuf.mjs';
 import { World } from '../lib/world.mjs';
 
 const NAME_MAX = 225;
@@ -66,6 +68,27 @@ test('a linked device removes itself', async () => {
   await laptop.chat.removeDevice({ deviceId: 2 }).catch(() => {});
   await closedFor(laptop, 'ConnectionInvalidated');
   assert.equal((await phone.chat.getDevices()).length, 1);
+});
+
+// The library has no call for setting them.
+test('push tokens: of one service or of the other, and not an empty one', async () => {
+  const { phone, laptop } = await phoneAndLaptop();
+  const set = (account, request) =>
+    grpcCall(world.server, '/org.signal.chat.device.Devices/SetPushToken', request, { account });
+  const token = (field, text) => [[field, writeFields([[1, utf8(text)]])]];
+  for (const { account } of [phone, laptop]) {
+    assert.deepEqual(await set(account, token(1, 'apns')), []);
+    assert.deepEqual(await set(account, token(2, 'fcm')), []);
+    for (const nothing of [[], token(1, ''), token(2, '')]) await assert.rejects(set(account, nothing), GrpcError);
+  }
+  await phone.chat.clearPushToken();
+  const agents = async () => (await phone.rest('GET', '/v2/accounts/data_report')).json.data.devices;
+  const before = await agents();
+  assert.equal((await phone.rest('DELETE', '/v1/accounts/gcm')).status, 204);
+  assert.deepEqual(
+    (await agents()).map(({ userAgent }) => userAgent),
+    ['OWA', before[1].userAgent],
+  );
 });
 
 test('capabilities are replaced, and decide what may be linked', async () => {

@@ -8,11 +8,12 @@ import { Account, linkJson, newLinkCode, requestLink } from '../lib/account.mjs'
 import { b64, sleep, textOf, u8 } from '../lib/bytes.mjs';
 import { assertEmpty, assertJson } from '../lib/expect.mjs';
 import { fetchBundles, startSessions } from '../lib/keys.mjs';
-import { receive, send } from '../lib/messages.mjs';
+import { receive, send, sendSync } from '../lib/messages.mjs';
 import { connectProvisioning, openProvisionMessage, sealProvisionMessage } from '../lib/provisioning.mjs';
 import { IdentityStore } from '../lib/store.mjs';
 import { World, onEveryCarrier } from '../lib/world.mjs';
 
+const DEVICES_MAX = 6;
 const ENVELOPE_TEXT_MAX = 256 * 1024;
 
 const world = await World.start();
@@ -36,6 +37,24 @@ function deviceOf(message) {
   device.aci = Signal.Aci.fromUuid(textOf(message.aci));
   device.pni = Signal.Pni.fromUuid(textOf(message.pni));
   return device;
+}
+
+/** A device that joins the account of a phone by what comes to its provisioning address, connected. */
+async function joinFromQrCode(carrier, phone) {
+  const { events } = await connectProvisioning(world.net(carrier));
+  const { address } = await events.waitFor('address');
+  const key = Signal.PrivateKey.generate();
+  const { verificationCode } = await newLinkCode(phone);
+  const delivered = deliver(phone, address, sealProvisionMessage(phone.account, verificationCode, key.getPublicKey()));
+  const { envelope, ack } = await events.waitFor('envelope');
+  assertEmpty(await delivered, 204);
+  ack();
+  const message = openProvisionMessage(envelope, key);
+  const device = deviceOf(message);
+  const anonymous = await world.connectAnonymously(carrier);
+  const body = linkJson(device, textOf(message.provisioningCode));
+  device.deviceId = assertJson(await requestLink(anonymous, device, body)).deviceId;
+  return world.connect(carrier, device);
 }
 
 onEveryCarrier((carrier) => {
@@ -69,6 +88,34 @@ onEveryCarrier((carrier) => {
     const devices = await startSessions(alice.account, aci, await fetchBundles(alice, aci));
     await send(alice, aci, devices, 'to both');
     for (const connection of [phone, laptop]) assert.equal((await receive(connection)).text, 'to both');
+  });
+
+  test('five more devices join from their QR codes, and everything reaches all six', async () => {
+    const [alice, phone] = [await world.person(carrier), await world.person(carrier)];
+    const all = [phone];
+    while (all.length < DEVICES_MAX) all.push(await joinFromQrCode(carrier, phone));
+    const { aci } = phone.account;
+    assert.deepEqual(
+      all.map(({ account }) => account.deviceId),
+      [1, 2, 3, 4, 5, 6],
+    );
+    const devices = await startSessions(alice.account, aci, await fetchBundles(alice, aci));
+    await send(alice, aci, devices, 'to all six');
+    for (const connection of all) assert.equal((await receive(connection)).text, 'to all six');
+
+    const tablet = all[3];
+    const others = all.filter((connection) => connection !== tablet);
+    for (const { account } of others) {
+      await startSessions(tablet.account, aci, await fetchBundles(tablet, aci, account.deviceId));
+    }
+    const to = others.map(({ account }) => account.device);
+    await sendSync(tablet, to, 'to my other five');
+    for (const connection of others) {
+      const got = await receive(connection);
+      assert.deepEqual([got.text, got.sourceDevice], ['to my other five', 4]);
+    }
+    await tablet.flush();
+    assert.deepEqual(tablet.events.drain('message'), []);
   });
 
   test('a device may wait at two addresses at once', async () => {

@@ -29,7 +29,6 @@ const VERDICTS = [
  */
 const REFUSED_WHERE_NOT_OFFERED = {
   'net.registerAccountWithoutNumber': 'RegisterAccountRequestRejected',
-  'net.reregisterAccountWithoutNumber': 'RegisterAccountRequestRejected',
   'unauth.sendMultiRecipientMessage': 'RequestUnauthorized',
 };
 

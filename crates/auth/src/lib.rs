@@ -1,20 +1,24 @@
 //! Accounts, registration, credentials.
 //!
 //! What an account is ([`account`], [`device`]), how a phone number is proved ([`verification`]), how an
-//! account comes to be ([`registration`]) and gets more devices ([`linking`], [`devices`]), who is calling
-//! ([`credentials`]), what an account may set about itself ([`settings`]), how its devices show recipients who
-//! they are ([`sender_certificate`]), how it shows that a person is behind it ([`challenge`]), and what is written down
-//! of all this ([`audit`]). Accounts of people who log in with a name and a password are in [`native`]. What must be
-//! remembered is declared in [`store`].
+//! account comes to be ([`registration`]) and gets more devices ([`linking`], [`devices`]), what one device hands
+//! over to another ([`handover`]), what becomes of devices that nobody uses ([`idle`]), how an account gets another
+//! number ([`change_number`]), who is calling ([`credentials`]), what an account may set about itself ([`settings`]),
+//! how its devices show recipients who they are ([`sender_certificate`]), how it shows that a person is behind it
+//! ([`challenge`]), and what is written down of all this ([`audit`]). Accounts of people who log in with a name and a
+//! password are in [`native`]. What must be remembered is declared in [`store`].
 
 pub mod account;
 pub mod attributes;
 pub mod audit;
 pub mod capabilities;
 pub mod challenge;
+pub mod change_number;
 pub mod credentials;
 pub mod device;
 pub mod devices;
+pub mod handover;
+pub mod idle;
 pub mod linking;
 pub mod native;
 pub mod registration;
@@ -28,6 +32,7 @@ pub mod verification;
 
 mod channel;
 mod service;
+mod waiters;
 
 pub use account::Account;
 pub use device::Device;

@@ -108,6 +108,17 @@ impl AccountService {
         Ok(AccountIdentity::from(&self.account(caller).await?))
     }
 
+    /// The PNI that the caller's account has now, which may not be the one that it had when the caller said who it is.
+    pub async fn present_pni(&self, caller: &Authenticated) -> Result<Option<Pni>, StorageError> {
+        Ok(self.store.sign_in(caller.address()).await?.and_then(|found| found.pni))
+    }
+
+    /// What the caller's account can do.
+    pub async fn capabilities(&self, caller: &Authenticated) -> Result<Capabilities, AccountError> {
+        let account = self.account(caller).await?;
+        Ok(Capability::ALL.into_iter().filter(|capability| account.has(*capability)).collect())
+    }
+
     /// What the server knows of the caller's account.
     pub async fn data_report(&self, caller: &Authenticated) -> Result<DataReport, AccountError> {
         let account = self.account(caller).await?;

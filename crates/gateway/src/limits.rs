@@ -58,6 +58,8 @@ pub struct GatewayConfig {
     pub socket_close_timeout: Duration,
     /// How long a primary device has not been seen when its linked devices are told to remind their owner.
     pub primary_idle: Duration,
+    /// The same, when they are told that it is urgent: before they are unlinked.
+    pub primary_critical: Duration,
 }
 
 impl Default for GatewayConfig {
@@ -72,6 +74,7 @@ impl Default for GatewayConfig {
             socket_drain_timeout: Duration::from_secs(5),
             socket_close_timeout: Duration::from_secs(1),
             primary_idle: Duration::from_hours(30 * 24),
+            primary_critical: Duration::from_hours(75 * 24),
         }
     }
 }

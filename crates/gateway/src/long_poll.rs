@@ -9,7 +9,8 @@ use serde::Deserialize;
 use crate::reply::Refusal;
 
 /// What all of them begin with.
-pub(crate) const PATHS: [&str; 1] = ["/v1/devices/wait_for_linked_device/"];
+pub(crate) const PATHS: [&str; 3] =
+    ["/v1/devices/wait_for_linked_device/", "/v1/devices/transfer_archive", "/v1/devices/restore_account/"];
 
 /// And one that is all of its path.
 pub(crate) const NATIVE_MESSAGES: &str = "/messages";
@@ -80,6 +81,8 @@ mod tests {
     #[test]
     fn only_waiting_requests_may_take_long() {
         assert!(is_one(&Method::GET, "/v1/devices/wait_for_linked_device/AAAA"));
+        assert!(is_one(&Method::GET, "/v1/devices/transfer_archive"));
+        assert!(is_one(&Method::GET, "/v1/devices/restore_account/AAAA"));
         assert!(!is_one(&Method::PUT, "/v1/devices/wait_for_linked_device/AAAA"));
         assert!(!is_one(&Method::GET, "/v1/devices"));
         assert!(is_one(&Method::GET, "/messages") && !is_one(&Method::GET, "/messages/1"));

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use auth::{
     AccountService,
     challenge::ChallengeService,
+    change_number::ChangeNumberService,
+    handover::HandoverService,
     linking::{LinkingService, provisioning::ProvisioningRelay},
     native::NativeService,
     registration::RegistrationService,
@@ -31,8 +33,12 @@ pub struct Parts {
     pub verification: Arc<VerificationService>,
     /// Registering an account.
     pub registration: Arc<RegistrationService>,
+    /// Giving accounts other numbers.
+    pub change_number: Arc<ChangeNumberService>,
     /// Linking devices.
     pub linking: Arc<LinkingService>,
+    /// What devices leave for one another while one is being set up.
+    pub handovers: Arc<HandoverService>,
     /// The server's word on who a sender is.
     pub sender_certificates: Arc<SenderCertificates>,
     /// Making senders show that they are people.
@@ -88,7 +94,9 @@ part! {
     accounts: AccountService,
     verification: Arc<VerificationService>,
     registration: Arc<RegistrationService>,
+    change_number: Arc<ChangeNumberService>,
     linking: Arc<LinkingService>,
+    handovers: Arc<HandoverService>,
     sender_certificates: Arc<SenderCertificates>,
     challenges: Arc<ChallengeService>,
     provisioning: Arc<ProvisioningRelay>,

@@ -5,6 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use audit::Recorder;
 use auth::{
+    change_number::ChangeNumberService,
+    handover::HandoverService,
+    idle::{IdleRound, IdleService},
     linking::LinkingService,
     native::{AccessTokens, NativeService},
     revocation::Revocations,
@@ -22,8 +25,12 @@ use crate::{
 };
 
 /// How often what is over is cleared away (queues of devices that are gone, should their clearing have failed,
-/// verification sessions nobody came back to, link codes nobody used, old reports), and rotated keys are taken up.
+/// verification sessions nobody came back to, link codes nobody used, what devices left for one another, old reports), and
+/// rotated keys are taken up.
 const TIDY_INTERVAL: Duration = Duration::from_mins(1);
+
+/// How often devices are looked for that nobody uses. They are counted in days.
+const IDLE_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Starts it; it ends when what this returns is dropped.
 pub(crate) fn start(
@@ -48,8 +55,10 @@ pub(crate) fn start(
     let tidying = Tidying {
         revocations: backend.revocations.clone(),
         verification: Arc::clone(&backend.verification),
+        change_number: Arc::clone(&backend.change_number),
         linking: Arc::clone(&backend.linking),
         native: backend.native.clone(),
+        handovers: Arc::clone(&backend.handovers),
         reports: backend.reports.clone(),
         recorder: backend.recorder.clone(),
         checkpoints: Arc::clone(&backend.checkpoints),
@@ -62,14 +71,40 @@ pub(crate) fn start(
         }),
     };
     tasks.spawn(tidying.run(hangup));
+    tasks.spawn(part_with_idle(Arc::clone(&backend.idle)));
     tasks
+}
+
+/// Unlinks devices and deletes accounts that are no longer used, now and every hour.
+async fn part_with_idle(idle: Arc<IdleService>) {
+    loop {
+        match idle.round().await {
+            Ok(IdleRound { devices: 0, accounts: 0 }) => {}
+            Ok(IdleRound { devices, accounts }) => {
+                tracing::info!(
+                    devices,
+                    accounts,
+                    "devices were unlinked, and accounts deleted, that nobody uses"
+                );
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "unused devices were not looked for"
+                );
+            }
+        }
+        tokio::time::sleep(IDLE_INTERVAL).await;
+    }
 }
 
 struct Tidying {
     revocations: Revocations,
     verification: Arc<VerificationService>,
+    change_number: Arc<ChangeNumberService>,
     linking: Arc<LinkingService>,
     native: NativeService,
+    handovers: Arc<HandoverService>,
     reports: ReportService,
     recorder: Recorder,
     checkpoints: Arc<Mutex<Checkpoints>>,
@@ -100,6 +135,9 @@ impl Tidying {
                 "queues of former devices were not cleared"
             );
         }
+        if let Err(error) = self.change_number.finish().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "devices were not told of a new number");
+        }
         if let Err(error) = self.verification.remove_expired().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "expired sessions were not removed");
         }
@@ -110,6 +148,12 @@ impl Tidying {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "sessions that are over were not removed"
+            );
+        }
+        if let Err(error) = self.handovers.remove_expired().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "what devices left for one another was not removed"
             );
         }
         if let Err(error) = self.reports.remove_expired().await {

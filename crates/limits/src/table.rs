@@ -37,6 +37,14 @@ pub enum LimitId {
     VerifyDevice,
     /// Waits for a device that is being linked; by account.
     WaitForLinkedDevice,
+    /// Words left for a device about its history; by account.
+    UploadTransferArchive,
+    /// Waits for them; by device.
+    WaitForTransferArchive,
+    /// Choices of how an account is restored that are left, and waits for them; by network address.
+    RestoreAccount,
+    /// Those among them that are left, and kept for an hour; by network address.
+    RestoreAccountKept,
     /// Messages of a sender who says who it is, to whomever, before it must show that it is a person; by
     /// sender. Counted only where challenges are switched on.
     Challenge,
@@ -62,7 +70,7 @@ pub enum LimitId {
 
 impl LimitId {
     /// Every limit, in the order of the enumeration.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 29] = [
         Self::Registration,
         Self::Pin,
         Self::VerificationSession,
@@ -78,6 +86,10 @@ impl LimitId {
         Self::AllocateDevice,
         Self::VerifyDevice,
         Self::WaitForLinkedDevice,
+        Self::UploadTransferArchive,
+        Self::WaitForTransferArchive,
+        Self::RestoreAccount,
+        Self::RestoreAccountKept,
         Self::Challenge,
         Self::RateLimitReset,
         Self::CaptchaChallengeAttempt,
@@ -108,6 +120,10 @@ impl LimitId {
             Self::AllocateDevice => "allocate_device",
             Self::VerifyDevice => "verify_device",
             Self::WaitForLinkedDevice => "wait_for_linked_device",
+            Self::UploadTransferArchive => "upload_transfer_archive",
+            Self::WaitForTransferArchive => "wait_for_transfer_archive",
+            Self::RestoreAccount => "restore_account",
+            Self::RestoreAccountKept => "restore_account_kept",
             Self::Challenge => "challenge",
             Self::RateLimitReset => "rate_limit_reset",
             Self::CaptchaChallengeAttempt => "captcha_challenge_attempt",
@@ -129,7 +145,9 @@ impl LimitId {
             Self::Pin => (10, Duration::from_hours(24)),
             // Ours: a session costs one row for ten minutes, a mistyped number should not lock anyone out.
             Self::VerificationSession => (30, Duration::from_secs(10)),
-            Self::VerificationCaptcha | Self::WaitForLinkedDevice => (10, Duration::from_secs(30)),
+            Self::VerificationCaptcha | Self::WaitForLinkedDevice | Self::WaitForTransferArchive => {
+                (10, Duration::from_secs(30))
+            }
             Self::VerificationPushChallenge => (5, Duration::from_secs(30)),
             // Ours: each one may cost the operator money.
             Self::VerificationCodeSend => (5, Duration::from_mins(10)),
@@ -141,6 +159,10 @@ impl LimitId {
             Self::Stories => (5000, Duration::from_secs(8)),
             Self::CheckAccountExistence => (1000, Duration::from_secs(4)),
             Self::AllocateDevice | Self::VerifyDevice => (6, Duration::from_mins(2)),
+            Self::UploadTransferArchive => (10, Duration::from_mins(1)),
+            Self::RestoreAccount => (10, Duration::from_millis(100)),
+            // Ours: nobody restores so many phones, and what they leave takes room.
+            Self::RestoreAccountKept => (100, Duration::from_secs(36)),
             // Ours: nobody writes so much by hand, and most messages of official apps are sealed and not counted.
             Self::Challenge => (1000, Duration::from_secs(10)),
             Self::RateLimitReset | Self::CaptchaChallengeSuccess | Self::PushChallengeSuccess => {

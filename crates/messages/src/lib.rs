@@ -27,7 +27,7 @@ pub use recipients::{Recipients, Roster, RosterDevice};
 pub use report::{ReportService, ReportTokens};
 pub use send::{
     DeviceMismatch, IndividualMessage, MessageParts, MessageService, MultiRecipientCredential,
-    OutgoingMessage, SendError, SendManyError, SendOptions, Sender, Sent, SentAlike,
+    NumberChangeMessage, OutgoingMessage, SendError, SendManyError, SendOptions, Sender, Sent, SentAlike,
 };
 pub use session::{DeliverySession, Outbound};
 pub use store::{Append, Batch, Page, Position, QueueStore, StoredEnvelope, Volume};

@@ -11,7 +11,7 @@ use protocol::{
 };
 use store::{
     contract::accounts::Stores,
-    sqlite::{Database, Schema, SqliteAccounts, SqliteKeys, SqliteSessions},
+    sqlite::{Database, Schema, SqliteAccounts, SqliteHandovers, SqliteKeys, SqliteSessions},
 };
 use vault::{Keyring, Vault};
 
@@ -31,6 +31,9 @@ fn stores(directory: &Path, vault: &Vault) -> Stores {
         accounts: accounts.clone(),
         links: accounts.clone(),
         targets: accounts.clone(),
+        numbers: accounts.clone(),
+        numberless: accounts.clone(),
+        idle: accounts.clone(),
         recipients: accounts.clone(),
         owners: accounts,
         keys: Arc::new(SqliteKeys::new(database)),
@@ -61,6 +64,7 @@ async fn accounts_pass_the_contract_and_show_no_secrets() {
     assert!(shows(&bytes, "OWA"), "the search finds what is not sealed");
     assert!(!shows(&bytes, "1555000000"), "a phone number");
     assert!(!shows(&bytes, "token-of-a-push"), "a push token");
+    assert!(!shows(&bytes, "secret to the number"), "what devices are told of a new number");
     assert!(!bytes.windows(16).any(|window| window == [9; 16]), "an access key");
 }
 
@@ -79,6 +83,20 @@ async fn sessions_pass_the_contract() {
     assert!(!shows(&bytes, "captcha"), "the content of a session");
     let id = SessionId::random(&SeededEntropy::new(90));
     assert!(!bytes.windows(SessionId::LEN).any(|window| window == id.as_bytes()), "a session id");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handovers_pass_the_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = vault();
+    store::contract::handover::run(store::contract::handover::Stores {
+        handovers: Arc::new(SqliteHandovers::new(database(directory.path()), vault.clone())),
+        accounts: stores(directory.path(), &vault),
+    })
+    .await;
+    let bytes = bytes_on_disk(directory.path());
+    assert!(!shows(&bytes, "secrettoken"), "a token");
+    assert!(!shows(&bytes, "secretbootstraps"), "a choice");
 }
 
 #[tokio::test]

@@ -38,6 +38,8 @@ const ATTRIBUTES: &str =
     r#"{"fetchesMessages":true,"registrationId":1,"unrestrictedUnidentifiedAccess":true}"#;
 const DIGEST: &str = r#"{"identityType":"aci","digest":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}"#;
 const TOKENS: &str = r#"{"number":"+15550100001","tokens":["user:password"]}"#;
+const ARCHIVE: &str = r#"{"destinationDeviceId":2,"destinationDeviceRegistrationId":1,"transferArchive":{"error":"RELINK_REQUESTED"}}"#;
+const CHOICE: &str = r#"{"method":"DECLINE","deviceTransferBootstrap":null}"#;
 const CAPTCHA: &str = r#"{"type":"captcha","token":"token","captcha":"captcha"}"#;
 /// To a device that does not exist, so that it is answered without anything happening.
 const MESSAGE: &str = r#"{"timestamp":1,"messages":[{"type":1,"destinationDeviceId":2,"destinationRegistrationId":1,"content":"AA=="}]}"#;
@@ -72,6 +74,11 @@ fn cases() -> Vec<Case> {
         rest(Newcomer, put.clone(), "/v1/devices/link", "{}", "422"),
         // Identifiers of codes are 32 bytes.
         rest(Device, get.clone(), "/v1/devices/wait_for_linked_device/{code}", "", "400"),
+        rest(Device, put.clone(), "/v1/devices/transfer_archive", ARCHIVE, DONE),
+        // A wait of no time is refused.
+        rest(Device, get.clone(), "/v1/devices/transfer_archive", "", "400"),
+        rest(Anybody, put.clone(), "/v1/devices/restore_account/{token}", CHOICE, DONE),
+        rest(Anybody, get.clone(), "/v1/devices/restore_account/{token}", "", "200"),
         rest(Device, put.clone(), "/v1/provisioning/{address}", r#"{"body":"AA=="}"#, "404"),
         rest(Device, put.clone(), "/v1/devices/capabilities", r#"{"spqr":true}"#, DONE),
         rest(Device, put.clone(), "/v1/accounts/registration_lock", LOCK, DONE),
@@ -91,6 +98,7 @@ fn cases() -> Vec<Case> {
             DONE,
         ),
         rest(Device, get.clone(), "/v2/accounts/data_report", "", "200"),
+        rest(Device, put.clone(), "/v2/accounts/number", "{}", "422"),
         rest(Anybody, post.clone(), "/v2/backup/auth/check", TOKENS, "200"),
         rest(Anybody, post.clone(), "/v2/svr/auth/check", TOKENS, "200"),
         rest(Device, get.clone(), "/v1/certificate/delivery", "", "200"),
@@ -152,6 +160,9 @@ fn cases() -> Vec<Case> {
         grpc(Device, "/org.signal.chat.account.Accounts/SetDiscoverableByPhoneNumber", OK),
         grpc(Device, "/org.signal.chat.account.Accounts/ConfigureUnidentifiedAccess", EMPTY),
         grpc(Device, "/org.signal.chat.account.Accounts/GetAccountDataReport", OK),
+        grpc(Device, "/org.signal.chat.account.Accounts/GetEntitlements", OK),
+        grpc(Device, "/org.signal.chat.account.Accounts/GetCapabilities", OK),
+        grpc(Device, "/org.signal.chat.account.Accounts/ChangeNumber", EMPTY),
         grpc(Anonymous, "/org.signal.chat.account.AccountsAnonymous/CheckAccountExistence", EMPTY),
         grpc(Device, "/org.signal.chat.challenge.Challenge/HandleChallengeResponse", EMPTY),
         grpc(Device, "/org.signal.chat.credentials.Credentials/GetDeliveryCertificate", OK),
@@ -202,6 +213,8 @@ impl Case {
             ("{message_id}", "1"),
             ("{code}", "AAAA"),
             ("{address}", "AAAA"),
+            ("{token}", "AAAA"),
+            ("/transfer_archive", "/transfer_archive?timeout=0"),
             ("{id}", "AAAAAAAAAAAAAAAAAAAAAAAA"),
         ]
         .iter()

@@ -30,9 +30,10 @@ use crate::{
     revocation::Revocations,
     service::{Authenticated, day_of},
     store::AccountStore,
+    waiters::Waiters,
 };
 use store::{LinkOutcome, LinkStore, NewLinkedDevice, SignedKeys};
-use wait::{Backlog, Waiters};
+use wait::Backlog;
 
 /// Devices of an account, the primary among them; as many as in Signal's service.
 pub const DEVICES_MAX: usize = 6;
@@ -49,7 +50,7 @@ const TRIES: usize = 4;
 /// Links devices.
 pub struct LinkingService {
     parts: LinkingParts,
-    waiters: Waiters,
+    waiters: Waiters<LinkCodeId>,
 }
 
 /// What a [`LinkingService`] is made of.
@@ -184,7 +185,7 @@ impl LinkingService {
             match parts.links.link(new).await? {
                 LinkOutcome::Linked => {
                     parts.revocations.device_id_given(address, at).await;
-                    self.waiters.linked(code);
+                    self.waiters.tell(&code);
                     parts.audit.record(Action::LinkDevice.by(address)).await;
                     return Ok(Linked { aci, pni: account.pni(), device_id: address.device_id });
                 }

@@ -1,7 +1,10 @@
 //! How an account comes to be, or passes to a new device.
 
-mod lock;
+pub(crate) mod lock;
+mod numberless;
+mod receipts;
 mod request;
+pub mod store;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -12,6 +15,8 @@ use protocol::{
 };
 
 pub use lock::LOCK_LIFE;
+use lock::LockCheck;
+pub use receipts::{NoReceipts, ReceiptJudge, ReceiptPresentation, ReceiptRefused, ReceiptSerial};
 pub use request::{Evidence, InvalidRequest, RegistrationRequest};
 
 use crate::{
@@ -27,6 +32,7 @@ use crate::{
     store::{AccountStore, IdentityKeys, NewRegistration, NumberRecord, RegisterOutcome},
     verification::{Proof, VerificationService},
 };
+use store::NumberlessStore;
 
 /// How long after its deletion an account's ACI is taken up again by its number, so that somebody who
 /// deletes and registers anew stays the same to their contacts. As long as in Signal's service.
@@ -43,6 +49,10 @@ pub struct RegistrationService(RegistrationParts);
 pub struct RegistrationParts {
     /// Remembers accounts.
     pub accounts: Arc<dyn AccountStore>,
+    /// Remembers accounts without a number.
+    pub numberless: Arc<dyn NumberlessStore>,
+    /// Judges what is shown in place of a number.
+    pub receipts: Arc<dyn ReceiptJudge>,
     /// Knows which sessions are verified.
     pub verification: Arc<VerificationService>,
     /// Told of devices that registration throws out.
@@ -84,6 +94,9 @@ pub enum RegisterError {
     /// offered here.
     #[error("the request does not fit together")]
     Mismatch,
+    /// An account without a number has no recovery password, and would be lost with its device.
+    #[error("the recovery password is missing")]
+    NoRecoveryPassword,
     /// The session is not verified.
     #[error("the session is not verified")]
     NotVerified,
@@ -114,7 +127,8 @@ impl RegistrationService {
     }
 
     /// Registers the number that is the user of the credentials; their password becomes that of the
-    /// account's primary device.
+    /// account's primary device. With a receipt, it is an account without a number; with the identity of an account
+    /// as the user, that account is recovered.
     ///
     /// The same request again leads to the same account and is otherwise a re-registration.
     pub async fn register(
@@ -128,8 +142,12 @@ impl RegistrationService {
         if !request.attributes.capabilities.contains(Capability::Spqr) {
             return Err(RegisterError::ClientTooOld);
         }
-        if matches!(request.evidence, Evidence::Receipt) {
-            return Err(RegisterError::Mismatch);
+        // In this order: some clients bring a receipt and a random identity.
+        if let Evidence::Receipt(presentation) = &request.evidence {
+            return self.register_with_receipt(credentials, &request, presentation, agent).await;
+        }
+        if let Ok(aci) = credentials.user().parse() {
+            return self.recover(aci, credentials, &request, agent).await;
         }
         let number: PhoneNumber = credentials.user().parse().map_err(|_| RegisterError::Mismatch)?;
         let pni_keys = request.pni_keys.clone().ok_or(RegisterError::IncompleteKeys)?;
@@ -150,7 +168,7 @@ impl RegistrationService {
                 self.0.accounts.register(registration).await?
             {
                 let registered = self.registered(&account, replaced.as_deref(), at).await;
-                self.tell(&number, &account, replaced.is_some(), &request.evidence).await;
+                self.tell(&account, replaced.is_some(), &request.evidence).await;
                 return Ok(registered);
             }
         }
@@ -185,7 +203,20 @@ impl RegistrationService {
         if account.has(Capability::Transfer) && !request.skip_device_transfer {
             return Err(RegisterError::TransferPossible);
         }
-        self.check_lock(number, account, request).await
+        let knew_password = matches!(request.evidence, Evidence::RecoveryPassword(_));
+        let token = request.attributes.registration_lock.as_ref();
+        Ok(self.lock_check().pass(number, account, token, knew_password).await?)
+    }
+
+    fn lock_check(&self) -> LockCheck<'_> {
+        let parts = &self.0;
+        LockCheck {
+            accounts: &*parts.accounts,
+            revocations: &parts.revocations,
+            audit: &*parts.audit,
+            limits: &parts.limits,
+            now: parts.clock.now(),
+        }
     }
 
     fn primary(
@@ -243,13 +274,17 @@ impl RegistrationService {
         }
     }
 
-    async fn tell(&self, number: &PhoneNumber, account: &Account, replaced: bool, evidence: &Evidence) {
+    async fn tell(&self, account: &Account, replaced: bool, evidence: &Evidence) {
         let action = if replaced { Action::Reregister } else { Action::Register };
-        let event = action.by(DeviceAddress { aci: account.aci, device_id: DeviceId::PRIMARY }).on(number);
+        let event = action.by(DeviceAddress { aci: account.aci, device_id: DeviceId::PRIMARY });
+        let event = match &account.number {
+            Some(held) => event.on(&held.number),
+            None => event,
+        };
         let event = match evidence {
             Evidence::Session(_) => event.detail(Detail::Session),
             Evidence::RecoveryPassword(_) => event.detail(Detail::RecoveryPassword),
-            Evidence::Receipt => event,
+            Evidence::Receipt(_) => event,
         };
         self.0.audit.record(event).await;
     }

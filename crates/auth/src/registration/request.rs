@@ -1,8 +1,12 @@
 //! A registration as a client asks for it.
 
-use protocol::keys::{EcPublicKey, EcSignedPreKey, KemSignedPreKey};
-use serde::{Deserialize, de::IgnoredAny};
+use protocol::{
+    base64,
+    keys::{EcPublicKey, EcSignedPreKey, KemSignedPreKey},
+};
+use serde::Deserialize;
 
+use super::ReceiptPresentation;
 use crate::{
     attributes::{AccountAttributes, recovery_password},
     channel::{Tokens, one_channel},
@@ -37,8 +41,8 @@ pub enum Evidence {
     Session(String),
     /// The recovery password of the number.
     RecoveryPassword(RecoveryPassword),
-    /// A receipt for an account without a number, which this server does not have.
-    Receipt,
+    /// What proves a receipt, for an account without a number.
+    Receipt(ReceiptPresentation),
 }
 
 /// The request as the JSON has it. Fields of older clients are passed over.
@@ -47,7 +51,7 @@ pub enum Evidence {
 struct Unchecked {
     session_id: Option<String>,
     recovery_password: Option<String>,
-    receipt_credential_presentation: Option<IgnoredAny>,
+    receipt_credential_presentation: Option<String>,
     account_attributes: AccountAttributes,
     skip_device_transfer: bool,
     aci_identity_key: EcPublicKey,
@@ -111,15 +115,18 @@ impl TryFrom<Unchecked> for RegistrationRequest {
 fn one_evidence(
     session: Option<String>,
     password: Option<String>,
-    receipt: Option<IgnoredAny>,
+    receipt: Option<String>,
 ) -> Result<Evidence, InvalidRequest> {
     let password = password.filter(|text| !text.is_empty());
+    let receipt = receipt.filter(|text| !text.is_empty());
     match (session.filter(|text| !text.is_empty()), password, receipt) {
         (Some(session), None, None) => Ok(Evidence::Session(session)),
         (None, Some(password), None) => recovery_password(&password)
             .map(Evidence::RecoveryPassword)
             .map_err(|_| InvalidRequest("a recovery password has 32 bytes")),
-        (None, None, Some(_)) => Ok(Evidence::Receipt),
+        (None, None, Some(receipt)) => base64::decode_lenient(&receipt)
+            .map(|bytes| Evidence::Receipt(ReceiptPresentation(bytes)))
+            .ok_or(InvalidRequest("a presentation is base64")),
         _ => Err(InvalidRequest("exactly one proof of the number")),
     }
 }
@@ -135,7 +142,7 @@ mod tests {
         let key = |first: u8, len: usize| {
             let mut bytes = vec![7; len];
             bytes[0] = first;
-            protocol::base64::encode_padded(bytes)
+            base64::encode_padded(bytes)
         };
         let signature = key(1, 64);
         let signed = json!({"keyId": 1, "publicKey": key(5, 33), "signature": signature});
@@ -165,12 +172,13 @@ mod tests {
 
     #[test]
     fn exactly_one_proof() {
-        let password = protocol::base64::encode_padded([9; 32]);
+        let password = base64::encode_padded([9; 32]);
         assert!(matches!(read(&json!({})).unwrap().evidence, Evidence::Session(id) if id == "abc"));
         let by_password = read(&json!({"sessionId": null, "recoveryPassword": password})).unwrap();
         assert!(matches!(by_password.evidence, Evidence::RecoveryPassword(_)));
         let by_receipt = read(&json!({"sessionId": null, "receiptCredentialPresentation": "AA=="})).unwrap();
-        assert!(matches!(by_receipt.evidence, Evidence::Receipt));
+        assert!(matches!(by_receipt.evidence, Evidence::Receipt(ReceiptPresentation(bytes)) if bytes == [0]));
+        assert!(read(&json!({"sessionId": null, "receiptCredentialPresentation": "not base64!"})).is_err());
         assert!(read(&json!({"sessionId": null})).is_err());
         assert!(read(&json!({"recoveryPassword": password})).is_err());
         assert!(read(&json!({"sessionId": null, "recoveryPassword": "AAAA"})).is_err());

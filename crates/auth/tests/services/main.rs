@@ -3,7 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod challenge;
+mod change_number;
+mod handover;
+mod idle;
 mod linking;
+mod numberless;
 mod registration;
 mod sender_certificate;
 mod settings;

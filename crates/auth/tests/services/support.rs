@@ -13,9 +13,15 @@ use auth::{
     AccountService,
     audit::NoAuditTrail,
     challenge::{ChallengeParts, ChallengeService, PushChallengeMessage, PushChallenges, PushUndelivered},
+    change_number::{ChangeNumberParts, ChangeNumberService, NoticeDelivery, store::NumberNotice},
     credentials::BasicCredentials,
+    handover::{HandoverParts, HandoverService},
+    idle::{IdleParts, IdlePolicy, IdleService, Presence},
     linking::{LinkCode, LinkingParts, LinkingService, wait::Backlog},
-    registration::{RegisterError, Registered, RegistrationParts, RegistrationRequest, RegistrationService},
+    registration::{
+        ReceiptJudge, ReceiptPresentation, ReceiptRefused, ReceiptSerial, RegisterError, Registered,
+        RegistrationParts, RegistrationRequest, RegistrationService,
+    },
     revocation::{Disconnect, QueueClear, QueueClearer, Revocations},
     sender_certificate::{SenderCertificates, Signer},
     verification::{
@@ -33,7 +39,7 @@ use protocol::{
     xeddsa::PrivateKey,
 };
 use serde_json::{Value, json};
-use store::sqlite::{Database, Schema, SqliteAccounts, SqliteSessions};
+use store::sqlite::{Database, Schema, SqliteAccounts, SqliteHandovers, SqliteSessions};
 use tokio::sync::Mutex;
 use vault::{Keyring, Vault};
 
@@ -52,6 +58,8 @@ pub(crate) struct Outside {
     pub(crate) removed: parking_lot::Mutex<Vec<DeviceAddress>>,
     pub(crate) cleared: Mutex<Vec<QueueClear>>,
     pub(crate) queues_fail: AtomicBool,
+    pub(crate) notices: Mutex<Vec<NumberNotice>>,
+    pub(crate) connected: parking_lot::Mutex<Vec<DeviceAddress>>,
     pub(crate) primary_has_backlog: AtomicBool,
 }
 
@@ -60,6 +68,8 @@ pub(crate) struct World {
     pub(crate) verification: Arc<VerificationService>,
     pub(crate) registration: RegistrationService,
     pub(crate) linking: LinkingService,
+    pub(crate) handovers: HandoverService,
+    pub(crate) change_number: ChangeNumberService,
     pub(crate) revocations: Revocations,
     pub(crate) challenges: ChallengeService,
     pub(crate) certificates: SenderCertificates,
@@ -135,6 +145,36 @@ impl QueueClearer for Outside {
 }
 
 #[async_trait]
+impl NoticeDelivery for Outside {
+    async fn deliver(&self, notice: &NumberNotice) -> Result<(), StorageError> {
+        if self.queues_fail.load(SeqCst) {
+            return Err(StorageError::unavailable("on purpose"));
+        }
+        self.notices.lock().await.push(notice.clone());
+        Ok(())
+    }
+}
+
+/// A presentation is the serial, as long as nobody issues real ones.
+impl ReceiptJudge for Outside {
+    fn judge(
+        &self,
+        presentation: &ReceiptPresentation,
+        _: Timestamp,
+    ) -> Result<ReceiptSerial, ReceiptRefused> {
+        <[u8; 16]>::try_from(&presentation.0[..])
+            .map(ReceiptSerial::from)
+            .map_err(|_| ReceiptRefused::NotGood)
+    }
+}
+
+impl Presence for Outside {
+    fn connected(&self) -> Vec<DeviceAddress> {
+        self.connected.lock().clone()
+    }
+}
+
+#[async_trait]
 impl Backlog for Outside {
     async fn holds_before(&self, _: DeviceAddress, _: Timestamp) -> Result<bool, StorageError> {
         Ok(self.primary_has_backlog.load(SeqCst))
@@ -169,7 +209,7 @@ impl World {
         ];
         let limits = Arc::new(RateLimits::new(Arc::new(clock.clone()), limits));
         let verification = Arc::new(VerificationService::new(VerificationParts {
-            sessions: Arc::new(SqliteSessions::new(database, vault)),
+            sessions: Arc::new(SqliteSessions::new(database.clone(), vault.clone())),
             accounts: store.clone(),
             sender: outside.clone(),
             captcha: Arc::new(AcceptAnyCaptcha),
@@ -182,6 +222,8 @@ impl World {
         }));
         let registration = RegistrationService::new(RegistrationParts {
             accounts: store.clone(),
+            numberless: store.clone(),
+            receipts: outside.clone(),
             verification: verification.clone(),
             revocations: revocations.clone(),
             audit: Arc::new(NoAuditTrail),
@@ -194,6 +236,23 @@ impl World {
             links: store.clone(),
             revocations: revocations.clone(),
             backlog: outside.clone(),
+            audit: Arc::new(NoAuditTrail),
+            limits: limits.clone(),
+            clock: Arc::new(clock.clone()),
+            entropy: entropy.clone(),
+        });
+        let handovers = HandoverService::new(HandoverParts {
+            store: Arc::new(SqliteHandovers::new(database, vault)),
+            accounts: store.clone(),
+            limits: limits.clone(),
+            clock: Arc::new(clock.clone()),
+        });
+        let change_number = ChangeNumberService::new(ChangeNumberParts {
+            accounts: store.clone(),
+            numbers: store.clone(),
+            verification: verification.clone(),
+            notices: outside.clone(),
+            revocations: revocations.clone(),
             audit: Arc::new(NoAuditTrail),
             limits: limits.clone(),
             clock: Arc::new(clock.clone()),
@@ -227,6 +286,8 @@ impl World {
             verification,
             registration,
             linking,
+            handovers,
+            change_number,
             revocations,
             challenges,
             certificates,
@@ -250,6 +311,29 @@ impl World {
     /// Another trust root, and what signs under it.
     pub(crate) fn signer(&self, id: u32) -> (PrivateKey, Signer) {
         make_signer(id, &*self.entropy)
+    }
+
+    /// What becomes of devices that nobody uses, under that policy.
+    pub(crate) fn idle(&self, policy: IdlePolicy) -> IdleService {
+        IdleService::new(IdleParts {
+            store: self.store.clone(),
+            presence: self.outside.clone(),
+            revocations: self.revocations.clone(),
+            audit: Arc::new(NoAuditTrail),
+            policy,
+            clock: Arc::new(self.clock.clone()),
+        })
+    }
+
+    /// A new identity key, and the keys of that many devices under it.
+    pub(crate) fn identity_with_keys(&self, devices: usize) -> (Value, Vec<Value>) {
+        let key = PrivateKey::generate(&*self.entropy);
+        let keys = || {
+            let mut body = json!({});
+            self.add_keys(&mut body, "pni", &key);
+            body
+        };
+        (json!(key.public_key()), std::iter::repeat_with(keys).take(devices).collect())
     }
 
     /// Challenges as they are where nobody has switched them on.

@@ -1,6 +1,6 @@
 //! `POST /v1/registration`: an account comes to be, or passes to a new device.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use auth::registration::{RegisterError, Registered, RegistrationRequest, RegistrationService};
 use axum::{
@@ -71,26 +71,30 @@ impl From<Registered> for RegisteredBody {
 fn refuse(error: RegisterError) -> Response {
     match error {
         RegisterError::IncompleteKeys => Refusal::invalid("keys are missing").into_response(),
+        RegisterError::NoRecoveryPassword => {
+            Refusal::invalid("the recovery password is missing").into_response()
+        }
         RegisterError::WrongSignature => Refusal::invalid("a signature does not verify").into_response(),
         RegisterError::ClientTooOld => CLIENT_TOO_OLD.into_response(),
         RegisterError::Mismatch => StatusCode::BAD_REQUEST.into_response(),
         RegisterError::NotVerified => StatusCode::UNAUTHORIZED.into_response(),
         RegisterError::WrongRecoveryPassword => StatusCode::FORBIDDEN.into_response(),
         RegisterError::TransferPossible => StatusCode::CONFLICT.into_response(),
-        RegisterError::Locked { time_remaining } => {
-            let time_remaining = u64::try_from(time_remaining.as_millis()).unwrap_or(u64::MAX);
-            let body = RegistrationLockFailure { time_remaining, svr2_credentials: NO_CREDENTIALS };
-            (StatusCode::LOCKED, Json(body)).into_response()
-        }
+        RegisterError::Locked { time_remaining } => locked(time_remaining),
         RegisterError::RateLimited(wait) => Refusal::rate_limited(wait.0).into_response(),
         RegisterError::Storage(error) => Refusal::from(error).into_response(),
     }
 }
 
+/// The answer to somebody who does not know the registration lock.
+pub(super) fn locked(time_remaining: Duration) -> Response {
+    let time_remaining = u64::try_from(time_remaining.as_millis()).unwrap_or(u64::MAX);
+    let body = RegistrationLockFailure { time_remaining, svr2_credentials: NO_CREDENTIALS };
+    (StatusCode::LOCKED, Json(body)).into_response()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use auth::{device::PushService, registration::Evidence, settings::AccountIdentity};
     use axum::body::to_bytes;
     use protocol::{Aci, Pni, base64};
@@ -203,6 +207,7 @@ mod tests {
         let cases = [
             (RegisterError::IncompleteKeys, 422),
             (RegisterError::WrongSignature, 422),
+            (RegisterError::NoRecoveryPassword, 422),
             (RegisterError::ClientTooOld, 499),
             (RegisterError::Mismatch, 400),
             (RegisterError::NotVerified, 401),

@@ -8,7 +8,7 @@ mod sample;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ::audit::address::AddressPolicy;
-use auth::sender_certificate::LIFETIME_MAX;
+use auth::{idle::IdlePolicy, sender_certificate::LIFETIME_MAX};
 use gateway::GatewayConfig;
 use limits::{Limit, LimitId};
 use messages::{QueueConfig, Volume};
@@ -254,23 +254,55 @@ pub(crate) struct Devices {
     /// Days for which a primary device has not been seen until its linked devices are told to remind their owner
     /// of it. 0: they are never told.
     pub(crate) primary_idle_days: u64,
+    /// The same, until they are told that it is urgent; best some days before they are unlinked. 0: they are never
+    /// told.
+    pub(crate) primary_critical_days: u64,
+    /// Days for which a linked device has not been seen until it is unlinked. 0: it never is.
+    pub(crate) unlink_days: u64,
+    /// Days for which a primary device has not been seen until its linked devices are unlinked. 0: they never are.
+    pub(crate) unlink_with_primary_days: u64,
+    /// Days for which a primary device has not been seen until its account is deleted, with what waits for it. Only
+    /// accounts with a phone number, which can be registered again. 0: it never is.
+    pub(crate) delete_account_days: u64,
 }
 
 impl Default for Devices {
     fn default() -> Self {
-        Self { primary_idle_days: GatewayConfig::default().primary_idle.as_secs() / DAY_SECS }
+        let GatewayConfig { primary_idle, primary_critical, .. } = GatewayConfig::default();
+        Self {
+            primary_idle_days: primary_idle.as_secs() / DAY_SECS,
+            primary_critical_days: primary_critical.as_secs() / DAY_SECS,
+            unlink_days: 45,
+            unlink_with_primary_days: 90,
+            delete_account_days: 180,
+        }
     }
 }
 
 impl Devices {
-    /// As the gateway takes it.
-    fn primary_idle(&self) -> Duration {
-        match self.primary_idle_days {
-            0 => Duration::MAX,
-            days => Duration::from_secs(days.saturating_mul(DAY_SECS)),
+    /// When linked devices are told of an idle primary, as the gateway takes it.
+    fn alerts(&self) -> [Duration; 2] {
+        [self.primary_idle_days, self.primary_critical_days]
+            .map(|days| days_of(days).unwrap_or(Duration::MAX))
+    }
+
+    /// What becomes of devices and accounts.
+    pub(crate) fn to_policy(&self) -> IdlePolicy {
+        IdlePolicy {
+            linked: days_of(self.unlink_days),
+            linked_of_primary: days_of(self.unlink_with_primary_days),
+            account: days_of(self.delete_account_days),
         }
     }
 }
+
+/// So many days; nothing for never.
+fn days_of(days: u64) -> Option<Duration> {
+    (days > 0).then(|| Duration::from_secs(days.saturating_mul(DAY_SECS)))
+}
+
+/// Fewest days after which something of somebody's goes: a holiday must not be enough.
+const IDLE_DAYS_MIN: u64 = 14;
 
 const DAY_SECS: u64 = 24 * 60 * 60;
 
@@ -415,13 +447,15 @@ impl Config {
             request_timeout_ms,
             socket_idle_timeout_ms,
         } = self.gateway;
+        let [primary_idle, primary_critical] = self.devices.alerts();
         GatewayConfig {
             connections_max,
             handshake_timeout: Duration::from_millis(handshake_timeout_ms),
             head_timeout: Duration::from_millis(head_timeout_ms),
             request_timeout: Duration::from_millis(request_timeout_ms),
             socket_idle_timeout: Duration::from_millis(socket_idle_timeout_ms),
-            primary_idle: self.devices.primary_idle(),
+            primary_idle,
+            primary_critical,
             ..GatewayConfig::default()
         }
     }
@@ -475,6 +509,17 @@ impl Config {
             !enabled || captcha || push != PushProvider::None,
             "challenges: enabled, but there is no way to answer one",
         );
+        let Devices { unlink_days, unlink_with_primary_days, delete_account_days, .. } = self.devices;
+        for (name, days) in [
+            ("unlink_days", unlink_days),
+            ("unlink_with_primary_days", unlink_with_primary_days),
+            ("delete_account_days", delete_account_days),
+        ] {
+            check(
+                days == 0 || days >= IDLE_DAYS_MIN,
+                &format!("devices.{name}: must be 0 or at least {IDLE_DAYS_MIN}"),
+            );
+        }
         check(self.queue.grace_ms <= 10_000, "queue.grace_ms: must be at most 10000");
         check(self.queue.delete_linger_ms <= 10_000, "queue.delete_linger_ms: must be at most 10000");
         check(self.queue.pending_bytes_max >= 1 << 20, "queue.pending_bytes_max: must be at least 1048576");

@@ -9,6 +9,8 @@ use auth::{
         ChallengeKind, ChallengeService, PushChallengeMessage, PushChallengeTo, PushChallenges,
         PushUndelivered,
     },
+    change_number::{NoticeDelivery, store::NumberNotice},
+    idle::Presence,
     linking::wait::Backlog,
     revocation::{Disconnect, QueueClear, QueueClearer},
 };
@@ -16,8 +18,8 @@ use keys::{KeyChanges, KeyFetchLimit};
 use limits::{LimitId, RateLimits, RetryAfter};
 use messages::metrics::WakeUpMetrics;
 use messages::{
-    ChallengeOption, ChallengeRequired, CloseReason, MessageQueue, SendGate, SendLimits, Urgency, WakeUps,
-    Waker, Woken,
+    ChallengeOption, ChallengeRequired, CloseReason, MessageQueue, MessageService, NumberChangeMessage,
+    QueueError, SendGate, SendLimits, Urgency, WakeUps, Waker, Woken,
 };
 use protocol::{
     Aci, DeviceAddress, DeviceId, PushService as PushTokenKind, ServiceId,
@@ -107,6 +109,12 @@ impl Disconnect for Hub {
     }
 }
 
+impl Presence for Hub {
+    fn connected(&self) -> Vec<DeviceAddress> {
+        self.0.connected()
+    }
+}
+
 #[async_trait]
 impl QueueClearer for Hub {
     async fn clear(&self, QueueClear { aci, device, cutoff }: QueueClear) -> Result<(), StorageError> {
@@ -135,6 +143,28 @@ impl KeyChanges for KeysAudited {
             ServiceId::Pni(pni) => Party::NumberIdentity(pni),
         };
         self.0.record(Action::ChangeKeys.by(by).detail(Detail::SignedPreKey)).await;
+    }
+}
+
+/// Brings word of new numbers to devices.
+pub(super) struct Notices(pub(super) MessageService);
+
+#[async_trait]
+impl NoticeDelivery for Notices {
+    async fn deliver(&self, notice: &NumberNotice) -> Result<(), StorageError> {
+        let NumberNotice { device, pni, content, .. } = notice;
+        let message = NumberChangeMessage {
+            device: *device,
+            source: u32::from(content.source).try_into().unwrap_or(DeviceId::PRIMARY),
+            updated_pni: *pni,
+            kind: content.envelope_type(),
+            content: content.ciphertext.clone().into(),
+            at: content.at,
+        };
+        self.0.send_number_change(message).await.map_err(|failure| match failure {
+            QueueError::Storage(error) => error,
+            refused @ (QueueError::Overloaded | QueueError::Full) => StorageError::unavailable(refused),
+        })
     }
 }
 

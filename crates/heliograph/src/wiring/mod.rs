@@ -13,9 +13,12 @@ use auth::{
     AccountService,
     audit::AuditTrail,
     challenge::{ChallengeParts, ChallengeService, PushChallenges},
+    change_number::{ChangeNumberParts, ChangeNumberService},
+    handover::{HandoverParts, HandoverService},
+    idle::{IdleParts, IdleService},
     linking::{LinkingParts, LinkingService, provisioning::ProvisioningRelay},
     native::{AccessTokens, NativeParts, NativeService, PasswordHasher},
-    registration::{RegistrationParts, RegistrationService},
+    registration::{NoReceipts, RegistrationParts, RegistrationService},
     remote_config::RemoteConfig,
     revocation::Revocations,
     sender_certificate::SenderCertificates,
@@ -38,8 +41,8 @@ use protocol::{
 };
 use push::{PushMetrics, PushParts, PushService, Recovery};
 use store::sqlite::{
-    SqliteAccounts, SqliteAudit, SqliteKeys, SqliteProfiles, SqliteQueue, SqliteReports, SqliteSessions,
-    SqliteWakeLog,
+    SqliteAccounts, SqliteAudit, SqliteHandovers, SqliteKeys, SqliteProfiles, SqliteQueue, SqliteReports,
+    SqliteSessions, SqliteWakeLog,
 };
 use tokio::sync::Mutex;
 use vault::Vault;
@@ -51,7 +54,7 @@ use crate::{
 };
 
 use audit::Trail;
-use bridges::{Challenged, Gates, Hub, KeysAudited, Pusher, Rewaker};
+use bridges::{Challenged, Gates, Hub, KeysAudited, Notices, Pusher, Rewaker};
 
 pub(crate) use audit::Form;
 pub(crate) use stores::{ACCOUNTS_FILE, AUDIT_FILE, Stores};
@@ -76,9 +79,12 @@ pub(crate) struct Backend {
     pub(crate) reports: ReportService,
     pub(crate) revocations: Revocations,
     pub(crate) verification: Arc<VerificationService>,
+    pub(crate) change_number: Arc<ChangeNumberService>,
     pub(crate) linking: Arc<LinkingService>,
     pub(crate) native: NativeService,
     pub(crate) access_tokens: Arc<AccessTokens>,
+    pub(crate) handovers: Arc<HandoverService>,
+    pub(crate) idle: Arc<IdleService>,
     pub(crate) sender_certificates: Arc<SenderCertificates>,
     pub(crate) push_metrics: PushMetrics,
     /// What wakes devices, if anything does.
@@ -111,23 +117,29 @@ pub(crate) async fn build(
     let report_tokens = ReportTokens::new(&vault.index(REPORT_TOKEN_KEY, &[]));
     let reports = ground.reports(report_tokens.clone(), &message_metrics);
     let verification = ground.verification(&push);
+    let idle = ground.idle(&revocations, Arc::clone(&hub));
     let linking = ground.linking(&revocations, hub);
+    let handovers = ground.handovers();
     let sender_certificates = ground.sender_certificates(secrets)?;
     let challenges = ground.challenges(&push);
     let access_tokens = ground.access_tokens(secrets)?;
     let native = ground.native(&revocations, &access_tokens)?;
+    let messages = ground.messages(&queue, &challenges, report_tokens);
+    let change_number = ground.change_number(&revocations, &verification, &messages);
     let services = Services::new(Parts {
         accounts: ground.account_service(&revocations),
         registration: ground.registration(&revocations, &verification),
         verification: Arc::clone(&verification),
         linking: Arc::clone(&linking),
+        handovers: Arc::clone(&handovers),
         sender_certificates: Arc::clone(&sender_certificates),
         provisioning: ground.provisioning(),
         native: native.clone(),
         profiles: Arc::new(SqliteProfiles::new(Arc::clone(&stores.accounts), vault.clone())),
         remote_config: Arc::new(RemoteConfig::new(config.remote_config.clone())),
         keys: ground.keys(),
-        messages: ground.messages(&queue, &challenges, report_tokens),
+        messages,
+        change_number: Arc::clone(&change_number),
         challenges,
         reports: reports.clone(),
         limits: Arc::clone(&ground.limits),
@@ -143,9 +155,12 @@ pub(crate) async fn build(
         reports,
         revocations,
         verification,
+        change_number,
         linking,
         native,
         access_tokens,
+        handovers,
+        idle,
         sender_certificates,
         push_metrics,
         waking,
@@ -327,7 +342,29 @@ impl<'a> Ground<'a> {
     ) -> Arc<RegistrationService> {
         Arc::new(RegistrationService::new(RegistrationParts {
             accounts: self.account_store(),
+            numberless: self.accounts.clone(),
+            // None are issued here.
+            receipts: Arc::new(NoReceipts),
             verification: Arc::clone(verification),
+            revocations: revocations.clone(),
+            audit: self.audit(),
+            limits: self.limits(),
+            clock: self.clock(),
+            entropy: self.entropy(),
+        }))
+    }
+
+    fn change_number(
+        &self,
+        revocations: &Revocations,
+        verification: &Arc<VerificationService>,
+        messages: &MessageService,
+    ) -> Arc<ChangeNumberService> {
+        Arc::new(ChangeNumberService::new(ChangeNumberParts {
+            accounts: self.account_store(),
+            numbers: self.accounts.clone(),
+            verification: Arc::clone(verification),
+            notices: Arc::new(Notices(messages.clone())),
             revocations: revocations.clone(),
             audit: self.audit(),
             limits: self.limits(),
@@ -346,6 +383,27 @@ impl<'a> Ground<'a> {
             limits: self.limits(),
             clock: self.clock(),
             entropy: self.entropy(),
+        }))
+    }
+
+    fn handovers(&self) -> Arc<HandoverService> {
+        let store = SqliteHandovers::new(Arc::clone(&self.stores.accounts), self.vault.clone());
+        Arc::new(HandoverService::new(HandoverParts {
+            store: Arc::new(store),
+            accounts: self.account_store(),
+            limits: self.limits(),
+            clock: self.clock(),
+        }))
+    }
+
+    fn idle(&self, revocations: &Revocations, presence: Arc<Hub>) -> Arc<IdleService> {
+        Arc::new(IdleService::new(IdleParts {
+            store: self.accounts.clone(),
+            presence,
+            revocations: revocations.clone(),
+            audit: self.audit(),
+            policy: self.config.devices.to_policy(),
+            clock: self.clock(),
         }))
     }
 

@@ -22,6 +22,17 @@ impl MessageQueue {
         }
     }
 
+    /// Every device that is connected now.
+    pub fn connected(&self) -> Vec<DeviceAddress> {
+        let mut connected = Vec::new();
+        for shard in &self.shared.shards {
+            let shard = shard.lock();
+            connected
+                .extend(shard.iter().filter(|(_, queue)| queue.is_connected()).map(|(device, _)| *device));
+        }
+        connected
+    }
+
     /// Forgets everything queued for one device before that moment. What came later stays.
     pub async fn clear_device(&self, device: DeviceAddress, cutoff: Timestamp) -> Result<(), StorageError> {
         let up_to = Position::before(cutoff);

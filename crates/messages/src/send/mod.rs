@@ -1,11 +1,12 @@
 //! Accepting messages: who may send, to which devices, and what becomes of it.
 //!
 //! [`individual`] is for messages with a copy for each device of one recipient, [`many`] for
-//! multi-recipient messages.
+//! multi-recipient messages, [`number_change`] for word of a new phone number.
 
 mod devices;
 mod individual;
 mod many;
+mod number_change;
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,6 +35,7 @@ use crate::{
 pub use devices::DeviceMismatch;
 pub use individual::{IndividualMessage, OutgoingMessage, SendError, Sender, Sent, SentAlike};
 pub use many::{MultiRecipientCredential, SendManyError};
+pub use number_change::NumberChangeMessage;
 
 /// How long a sender is asked to wait whose recipient's queues are full: they empty when a device of the
 /// recipient connects, or as what is in them expires.

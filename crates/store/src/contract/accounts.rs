@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
 
 mod devices;
+mod idle;
+mod numberless;
+mod numbers;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -11,8 +14,11 @@ use auth::{
     Account, Device,
     account::AccountVersion,
     capabilities::{Capabilities, Capability},
+    change_number::store::NumberStore,
     device::{Agent, Credential, DeviceName, PushService, PushToken},
+    idle::IdleStore,
     linking::store::LinkStore,
+    registration::store::NumberlessStore,
     revocation::QueueClear,
     secrets::{Password, SaltedHash},
     store::{
@@ -38,6 +44,12 @@ pub struct Stores {
     pub links: Arc<dyn LinkStore>,
     /// Where pushes reach devices.
     pub targets: Arc<dyn PushTargets>,
+    /// Changes of number.
+    pub numbers: Arc<dyn NumberStore>,
+    /// Accounts without a number.
+    pub numberless: Arc<dyn NumberlessStore>,
+    /// Devices that have not been seen.
+    pub idle: Arc<dyn IdleStore>,
     /// The devices behind an identity.
     pub recipients: Arc<dyn Recipients>,
     /// Who an identity's keys belong to.
@@ -154,6 +166,28 @@ fn again(account: &Account, digits: u32, at: Timestamp) -> NewRegistration {
     }
 }
 
+/// A newly registered account.
+pub(super) async fn account(stores: &Stores, digits: u32) -> Account {
+    register(stores, registration(digits)).await.0
+}
+
+/// The same with a second device.
+pub(super) async fn account_with_second_device(stores: &Stores, digits: u32) -> Account {
+    let account = account(stores, digits).await;
+    devices::link(stores, &account, &format!("a second device of {digits}"), NOW).await
+}
+
+/// That account, registered again.
+pub(super) async fn register_again(
+    stores: &Stores,
+    account: &Account,
+    digits: u32,
+    at: Timestamp,
+) -> Account {
+    let account = read(stores, account.aci).await.unwrap();
+    register(stores, again(&account, digits, at)).await.0
+}
+
 /// Runs the whole suite; `open` opens the same store anew, as after a restart.
 pub async fn run<F, R>(open: F)
 where
@@ -174,6 +208,9 @@ where
     devices::run(&stores).await;
     let (account, _) = register(&stores, registration(800)).await;
     super::push::targets(&*stores.targets, &*stores.accounts, primary(account.aci)).await;
+    numberless::run(&stores).await;
+    numbers::run(&stores).await;
+    idle::run(&stores).await;
     let (account, _) = register(&stores, registration(900)).await;
     drop(stores);
     let stores = open().await;

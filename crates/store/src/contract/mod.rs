@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod handover;
 pub mod keys;
 pub mod native;
 pub mod push;

@@ -18,6 +18,10 @@ const ACCOUNTS: &[(&str, &str)] = &[
     ("V5__keyless", include_str!("migrations/accounts/005_keyless.sql")),
     ("V6__push", include_str!("migrations/accounts/006_push.sql")),
     ("V7__native", include_str!("migrations/accounts/007_native.sql")),
+    ("V8__handover", include_str!("migrations/accounts/008_handover.sql")),
+    ("V9__number_notices", include_str!("migrations/accounts/009_number_notices.sql")),
+    ("V10__unseen", include_str!("migrations/accounts/010_unseen.sql")),
+    ("V11__receipts", include_str!("migrations/accounts/011_receipts.sql")),
 ];
 
 const MESSAGES: &[(&str, &str)] = &[

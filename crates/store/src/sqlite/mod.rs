@@ -5,6 +5,7 @@
 mod accounts;
 mod audit;
 mod database;
+mod handover;
 mod keys;
 mod migrations;
 mod profiles;
@@ -17,6 +18,7 @@ mod writer;
 pub use accounts::SqliteAccounts;
 pub use audit::{AuditReader, SqliteAudit, audit_chain_key};
 pub use database::{Database, OpenError, Schema};
+pub use handover::SqliteHandovers;
 pub use keys::SqliteKeys;
 pub use profiles::SqliteProfiles;
 pub use queue::SqliteQueue;

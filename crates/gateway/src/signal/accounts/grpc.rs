@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use auth::{
     AccountService,
+    capabilities::{Capabilities, Capability},
+    change_number::ChangeNumberService,
     secrets::{RecoveryPassword, RegistrationLockToken},
     settings::{AccountError, AccountIdentity},
 };
@@ -13,6 +15,7 @@ use protocol::{AccessKey, PhoneNumber, ServiceId};
 use tonic::{Request, Response, Status};
 
 use super::{
+    change_number_grpc as change_number,
     data_report::DataReportBody,
     existence::{self, Unanswered},
 };
@@ -22,11 +25,13 @@ use crate::{
         access,
         chat::{
             account::{
+                Capabilities as CapabilityList, ChangeNumberRequest, ChangeNumberResponse,
                 CheckAccountExistenceRequest, CheckAccountExistenceResponse, ClearRegistrationLockRequest,
                 ClearRegistrationLockResponse, ConfigureUnidentifiedAccessRequest,
                 ConfigureUnidentifiedAccessResponse, DeleteAccountRequest, DeleteAccountResponse,
                 GetAccountDataReportRequest, GetAccountDataReportResponse, GetAccountIdentityRequest,
-                GetAccountIdentityResponse, SetDiscoverableByPhoneNumberRequest,
+                GetAccountIdentityResponse, GetCapabilitiesRequest, GetCapabilitiesResponse,
+                GetEntitlementsRequest, GetEntitlementsResponse, SetDiscoverableByPhoneNumberRequest,
                 SetDiscoverableByPhoneNumberResponse, SetRegistrationLockRequest,
                 SetRegistrationLockResponse, SetRegistrationRecoveryPasswordRequest,
                 SetRegistrationRecoveryPasswordResponse, accounts_anonymous_server, accounts_server,
@@ -40,7 +45,10 @@ use crate::{
 };
 
 /// The service for devices that say who they are.
-pub(crate) struct Accounts(AccountService);
+pub(crate) struct Accounts {
+    accounts: AccountService,
+    change_number: Arc<ChangeNumberService>,
+}
 
 /// The service for callers that do not.
 pub(crate) struct AccountsAnonymous {
@@ -51,7 +59,8 @@ pub(crate) struct AccountsAnonymous {
 impl Accounts {
     /// The service as part of those.
     pub(crate) fn new(services: &Services) -> Self {
-        Self(services.parts().accounts.clone())
+        let parts = services.parts();
+        Self { accounts: parts.accounts.clone(), change_number: Arc::clone(&parts.change_number) }
     }
 }
 
@@ -68,7 +77,7 @@ impl accounts_server::Accounts for Accounts {
         &self,
         request: Request<GetAccountIdentityRequest>,
     ) -> Result<Response<GetAccountIdentityResponse>, Status> {
-        let identity = self.0.identity(&access::device(&request)?).await.map_err(status)?;
+        let identity = self.accounts.identity(&access::device(&request)?).await.map_err(status)?;
         Ok(Response::new(GetAccountIdentityResponse { account_identifiers: Some(identifiers(&identity)) }))
     }
 
@@ -76,7 +85,7 @@ impl accounts_server::Accounts for Accounts {
         &self,
         request: Request<DeleteAccountRequest>,
     ) -> Result<Response<DeleteAccountResponse>, Status> {
-        self.0.delete(&access::device(&request)?).await.map_err(|cause| error::storage(&cause))?;
+        self.accounts.delete(&access::device(&request)?).await.map_err(|cause| error::storage(&cause))?;
         Ok(Response::new(DeleteAccountResponse {}))
     }
 
@@ -87,7 +96,7 @@ impl accounts_server::Accounts for Accounts {
         let device = access::device(&request)?;
         let token = bytes_32("registration_lock", &request.get_ref().registration_lock)?;
         let token = RegistrationLockToken::from_binary(token);
-        self.0.set_registration_lock(&device, Some(token)).await.map_err(status)?;
+        self.accounts.set_registration_lock(&device, Some(token)).await.map_err(status)?;
         Ok(Response::new(SetRegistrationLockResponse {}))
     }
 
@@ -95,7 +104,7 @@ impl accounts_server::Accounts for Accounts {
         &self,
         request: Request<ClearRegistrationLockRequest>,
     ) -> Result<Response<ClearRegistrationLockResponse>, Status> {
-        self.0.set_registration_lock(&access::device(&request)?, None).await.map_err(status)?;
+        self.accounts.set_registration_lock(&access::device(&request)?, None).await.map_err(status)?;
         Ok(Response::new(ClearRegistrationLockResponse {}))
     }
 
@@ -107,7 +116,10 @@ impl accounts_server::Accounts for Accounts {
         let field = "registration_recovery_password";
         let password: &[u8; RecoveryPassword::LEN] =
             bytes_32(field, &request.get_ref().registration_recovery_password)?;
-        self.0.set_recovery_password(&device, RecoveryPassword::from(*password)).await.map_err(status)?;
+        self.accounts
+            .set_recovery_password(&device, RecoveryPassword::from(*password))
+            .await
+            .map_err(status)?;
         Ok(Response::new(SetRegistrationRecoveryPasswordResponse {}))
     }
 
@@ -117,7 +129,7 @@ impl accounts_server::Accounts for Accounts {
     ) -> Result<Response<SetDiscoverableByPhoneNumberResponse>, Status> {
         let device = access::device(&request)?;
         let discoverable = request.get_ref().discoverable_by_phone_number;
-        self.0.set_discoverable(&device, discoverable).await.map_err(status)?;
+        self.accounts.set_discoverable(&device, discoverable).await.map_err(status)?;
         Ok(Response::new(SetDiscoverableByPhoneNumberResponse {}))
     }
 
@@ -131,7 +143,7 @@ impl accounts_server::Accounts for Accounts {
             Some(Access::AllowUnrestrictedUnidentifiedAccess(())) => None,
             None => return Err(error::constraint_violated("access", "must be present")),
         };
-        self.0.set_unidentified_access(&device, key).await.map_err(status)?;
+        self.accounts.set_unidentified_access(&device, key).await.map_err(status)?;
         Ok(Response::new(ConfigureUnidentifiedAccessResponse {}))
     }
 
@@ -139,10 +151,37 @@ impl accounts_server::Accounts for Accounts {
         &self,
         request: Request<GetAccountDataReportRequest>,
     ) -> Result<Response<GetAccountDataReportResponse>, Status> {
-        let report = self.0.data_report(&access::device(&request)?).await.map_err(status)?;
+        let report = self.accounts.data_report(&access::device(&request)?).await.map_err(status)?;
         let report = DataReportBody::from(report);
         let json = serde_json::to_string(&report).map_err(|_| Status::internal(""))?;
         Ok(Response::new(GetAccountDataReportResponse { json, text: report.text }))
+    }
+
+    async fn get_entitlements(
+        &self,
+        request: Request<GetEntitlementsRequest>,
+    ) -> Result<Response<GetEntitlementsResponse>, Status> {
+        self.accounts.identity(&access::device(&request)?).await.map_err(status)?;
+        // Nothing is sold here.
+        Ok(Response::new(GetEntitlementsResponse { badges: Vec::new(), backup: None }))
+    }
+
+    async fn get_capabilities(
+        &self,
+        request: Request<GetCapabilitiesRequest>,
+    ) -> Result<Response<GetCapabilitiesResponse>, Status> {
+        let found = self.accounts.capabilities(&access::device(&request)?).await.map_err(status)?;
+        Ok(Response::new(GetCapabilitiesResponse { capabilities: Some(capability_list(found)) }))
+    }
+
+    async fn change_number(
+        &self,
+        request: Request<ChangeNumberRequest>,
+    ) -> Result<Response<ChangeNumberResponse>, Status> {
+        let device = access::device(&request)?;
+        let asked = change_number::request(request.into_inner())?;
+        let outcome = self.change_number.change(&device, asked).await;
+        Ok(Response::new(change_number::response(outcome)?))
     }
 }
 
@@ -162,7 +201,7 @@ impl accounts_anonymous_server::AccountsAnonymous for AccountsAnonymous {
     }
 }
 
-fn identifiers(identity: &AccountIdentity) -> AccountIdentifiers {
+pub(super) fn identifiers(identity: &AccountIdentity) -> AccountIdentifiers {
     let ids = [Some(ServiceId::from(identity.aci)), identity.pni.map(ServiceId::from)];
     AccountIdentifiers {
         service_identifiers: ids.into_iter().flatten().map(convert::service_identifier).collect(),
@@ -173,13 +212,18 @@ fn identifiers(identity: &AccountIdentity) -> AccountIdentifiers {
     }
 }
 
+fn capability_list(capabilities: Capabilities) -> CapabilityList {
+    let number = |capability: Capability| i32::from(capability.number());
+    CapabilityList { capabilities: capabilities.iter().map(number).collect() }
+}
+
 fn access_key(bytes: &[u8]) -> Result<AccessKey, Status> {
     AccessKey::try_from(bytes)
         .map_err(|_| error::constraint_violated("unidentified_access_key", "must be 16 bytes"))
 }
 
 /// A field of 32 bytes.
-fn bytes_32<'a>(field: &'static str, bytes: &'a [u8]) -> Result<&'a [u8; 32], Status> {
+pub(super) fn bytes_32<'a>(field: &'static str, bytes: &'a [u8]) -> Result<&'a [u8; 32], Status> {
     bytes.try_into().map_err(|_| error::constraint_violated(field, "must be 32 bytes"))
 }
 

@@ -2,6 +2,8 @@
 //! `/v1/accounts`, `/v2/accounts`, `account.Accounts` and `account.AccountsAnonymous`.
 
 mod attributes;
+mod change_number;
+mod change_number_grpc;
 mod data_report;
 mod deletion;
 mod device_name;
@@ -34,6 +36,7 @@ pub(super) fn routes() -> Routes {
         .head("/v1/accounts/account/{service_id}", existence::check)
         .put("/v2/accounts/phone_number_discoverability", discoverability::set)
         .get("/v2/accounts/data_report", data_report::show)
+        .put("/v2/accounts/number", change_number::change)
         // The second is what Signal's Android app calls it.
         .post("/v2/backup/auth/check", recovery_check::check)
         .post("/v2/svr/auth/check", recovery_check::check)

@@ -3,8 +3,10 @@
 use auth::{
     AccountService,
     devices::{DeviceInfo, DeviceList},
+    settings::AccountError,
 };
 use axum::{Json, extract::State};
+use http::StatusCode;
 use protocol::{RegistrationId, ambient::Timestamp, base64, keys::EcPublicKey};
 use serde::Serialize;
 
@@ -33,10 +35,18 @@ pub(super) async fn list(
     AuthenticatedDevice(device): AuthenticatedDevice,
     State(accounts): State<AccountService>,
 ) -> Result<Json<DeviceListBody>, Refusal> {
-    let DeviceList { identity_key, devices } = accounts.devices(&device).await.map_err(accounts::refuse)?;
+    let DeviceList { identity_key, devices } = accounts.devices(&device).await.map_err(refuse)?;
     let devices =
         devices.iter().map(|device| body(device, identity_key.as_ref())).collect::<Result<_, _>>()?;
     Ok(Json(DeviceListBody { devices }))
+}
+
+fn refuse(error: AccountError) -> Refusal {
+    match error {
+        // As in Signal's service, which here does not answer 401 as elsewhere.
+        AccountError::Gone => Refusal::bare(StatusCode::FORBIDDEN),
+        other => accounts::refuse(other),
+    }
 }
 
 pub(super) fn body(

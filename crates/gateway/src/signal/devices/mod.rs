@@ -8,6 +8,8 @@ mod link_code;
 mod list;
 mod provisioning;
 mod removal;
+mod restore_account;
+mod transfer_archive;
 mod wait;
 
 use auth::linking::DeviceLimitReached;
@@ -27,6 +29,10 @@ pub(super) fn routes() -> Routes {
         .get("/v1/devices/provisioning/code", link_code::make)
         .put("/v1/devices/link", link::link)
         .get("/v1/devices/wait_for_linked_device/{code}", wait::wait)
+        .put("/v1/devices/transfer_archive", transfer_archive::leave)
+        .get("/v1/devices/transfer_archive", transfer_archive::wait)
+        .put("/v1/devices/restore_account/{token}", restore_account::leave)
+        .get("/v1/devices/restore_account/{token}", restore_account::wait)
         .put("/v1/provisioning/{address}", provisioning::send)
 }
 

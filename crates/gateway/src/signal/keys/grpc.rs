@@ -47,13 +47,14 @@ impl Keys {
 
     async fn owner<T>(&self, request: &Request<T>, kind: IdentityKind) -> Result<KeyOwner, Status> {
         let device = access::device(request)?;
-        let identity = own_identity(&device, kind)
+        let identity = own_identity(&device, device.pni, kind)
             .ok_or_else(|| error::constraint_violated("identity_type", "the account has no phone number"))?;
         self.0.owner(identity, device.device_id).await.map_err(status)
     }
 
     async fn counts<T>(&self, request: &Request<T>, kind: IdentityKind) -> Result<KeyCounts, Status> {
-        if own_identity(&access::device(request)?, kind).is_none() {
+        let device = access::device(request)?;
+        if own_identity(&device, device.pni, kind).is_none() {
             return Ok(KeyCounts::default());
         }
         let owner = self.owner(request, kind).await?;
@@ -245,7 +246,7 @@ fn ec_pre_key(key: &common::EcPreKey) -> Result<EcPreKey, Status> {
     Ok(EcPreKey { key_id: read_key_id(key.key_id)?, public_key: ec_public_key(&key.public_key)? })
 }
 
-fn ec_signed_pre_key(key: &common::EcSignedPreKey) -> Result<EcSignedPreKey, Status> {
+pub(in crate::signal) fn ec_signed_pre_key(key: &common::EcSignedPreKey) -> Result<EcSignedPreKey, Status> {
     Ok(EcSignedPreKey {
         key_id: read_key_id(key.key_id)?,
         public_key: ec_public_key(&key.public_key)?,
@@ -253,7 +254,9 @@ fn ec_signed_pre_key(key: &common::EcSignedPreKey) -> Result<EcSignedPreKey, Sta
     })
 }
 
-fn kem_signed_pre_key(key: &common::KemSignedPreKey) -> Result<KemSignedPreKey, Status> {
+pub(in crate::signal) fn kem_signed_pre_key(
+    key: &common::KemSignedPreKey,
+) -> Result<KemSignedPreKey, Status> {
     Ok(KemSignedPreKey {
         key_id: read_key_id(key.key_id)?,
         public_key: KemPublicKey::try_from(&key.public_key[..]).map_err(|_| invalid("not a Kyber key"))?,
@@ -261,7 +264,7 @@ fn kem_signed_pre_key(key: &common::KemSignedPreKey) -> Result<KemSignedPreKey, 
     })
 }
 
-fn ec_public_key(bytes: &[u8]) -> Result<EcPublicKey, Status> {
+pub(in crate::signal) fn ec_public_key(bytes: &[u8]) -> Result<EcPublicKey, Status> {
     EcPublicKey::try_from(bytes).map_err(|_| invalid("not a Curve25519 key"))
 }
 

@@ -4,7 +4,7 @@ pub(crate) mod grpc;
 mod rest;
 
 use auth::Authenticated;
-use protocol::{IdentityKind, ServiceId};
+use protocol::{IdentityKind, Pni, ServiceId};
 
 use crate::routes::Routes;
 
@@ -17,10 +17,11 @@ pub(super) fn routes() -> Routes {
 }
 
 /// The identity of that kind of the device's account; `None` for the phone-number identity of an account
-/// without a number.
-fn own_identity(device: &Authenticated, kind: IdentityKind) -> Option<ServiceId> {
+/// without a number. `pni` is the one it has now, and not when a socket was opened: the account may have got another
+/// number since, and somebody else its former one.
+fn own_identity(device: &Authenticated, pni: Option<Pni>, kind: IdentityKind) -> Option<ServiceId> {
     match kind {
         IdentityKind::Aci => Some(device.aci.into()),
-        IdentityKind::Pni => device.pni.map(ServiceId::from),
+        IdentityKind::Pni => pni.map(ServiceId::from),
     }
 }

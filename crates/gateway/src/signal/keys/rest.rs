@@ -1,5 +1,6 @@
 //! `/v2/keys`.
 
+use auth::AccountService;
 use axum::{
     Json,
     extract::{Path, Query, State},
@@ -41,10 +42,11 @@ pub(super) struct CheckRequest {
 pub(super) async fn upload(
     device: AuthenticatedDevice,
     State(service): State<KeyService>,
+    State(accounts): State<AccountService>,
     Query(query): Query<IdentityQuery>,
     JsonBody(body): JsonBody<KeyUploadBody>,
 ) -> Result<StatusCode, Refusal> {
-    let owner = owner(&service, &device, query.identity.as_deref()).await?;
+    let owner = owner(&service, &accounts, &device, query.identity.as_deref()).await?;
     let keys = KeyUpload::try_from(body).map_err(refuse)?;
     service.upload(owner, keys).await.map_err(refuse)?;
     Ok(StatusCode::NO_CONTENT)
@@ -53,9 +55,10 @@ pub(super) async fn upload(
 pub(super) async fn counts(
     device: AuthenticatedDevice,
     State(service): State<KeyService>,
+    State(accounts): State<AccountService>,
     Query(query): Query<IdentityQuery>,
 ) -> Result<Response, Refusal> {
-    let owner = owner(&service, &device, query.identity.as_deref()).await?;
+    let owner = owner(&service, &accounts, &device, query.identity.as_deref()).await?;
     let KeyCounts { ec, kem } = service.counts(owner).await.map_err(refuse)?;
     Ok(Json(Counts { count: ec, pq_count: kem }).into_response())
 }
@@ -63,10 +66,11 @@ pub(super) async fn counts(
 pub(super) async fn check(
     device: AuthenticatedDevice,
     State(service): State<KeyService>,
+    State(accounts): State<AccountService>,
     JsonBody(body): JsonBody<CheckRequest>,
 ) -> Result<StatusCode, Refusal> {
     let digest = body.digest.as_slice().try_into().map_err(|_| Refusal::invalid("a digest has 32 bytes"))?;
-    let owner = owner(&service, &device, Some(&body.identity_type)).await?;
+    let owner = owner(&service, &accounts, &device, Some(&body.identity_type)).await?;
     let same = service.check(owner, digest).await.map_err(refuse)?;
     Ok(if same { StatusCode::OK } else { StatusCode::CONFLICT })
 }
@@ -88,6 +92,7 @@ pub(super) async fn fetch(
 
 async fn owner(
     service: &KeyService,
+    accounts: &AccountService,
     AuthenticatedDevice(device): &AuthenticatedDevice,
     identity: Option<&str>,
 ) -> Result<KeyOwner, Refusal> {
@@ -98,7 +103,11 @@ async fn owner(
         Some(_) => return Err(Refusal::new(StatusCode::BAD_REQUEST, "not an identity")),
     };
     let no_number = Refusal::new(StatusCode::BAD_REQUEST, "the account has no phone number");
-    let identity = own_identity(device, kind).ok_or(no_number)?;
+    let pni = match kind {
+        IdentityKind::Aci => None,
+        IdentityKind::Pni => accounts.present_pni(device).await?,
+    };
+    let identity = own_identity(device, pni, kind).ok_or(no_number)?;
     service.owner(identity, device.device_id).await.map_err(refuse)
 }
 

@@ -33,11 +33,11 @@ pub(super) async fn run(stores: &Stores) {
     rosters_follow_devices(stores).await;
 }
 
-fn code(text: &str) -> LinkCodeId {
+pub(super) fn code(text: &str) -> LinkCodeId {
     LinkCode::shown(text.to_owned()).id()
 }
 
-fn signed_keys(fill: u8) -> SignedKeys {
+pub(super) fn signed_keys(fill: u8) -> SignedKeys {
     let IdentityKeys { signed_pre_key, last_resort_pre_key, .. } = identity_keys(fill);
     SignedKeys { signed_pre_key, last_resort_pre_key }
 }
@@ -56,7 +56,7 @@ fn linked(id: u32) -> Device {
 }
 
 /// Device 2 of that account as it was read, linked at that moment.
-fn second(account: &Account, code: LinkCodeId, at: Timestamp) -> NewLinkedDevice {
+pub(super) fn second(account: &Account, code: LinkCodeId, at: Timestamp) -> NewLinkedDevice {
     NewLinkedDevice {
         code,
         aci: account.aci,
@@ -70,7 +70,7 @@ fn second(account: &Account, code: LinkCodeId, at: Timestamp) -> NewLinkedDevice
 }
 
 /// Links device 2 with a code of that text; the account as it is then.
-async fn link(stores: &Stores, account: &Account, text: &str, at: Timestamp) -> Account {
+pub(super) async fn link(stores: &Stores, account: &Account, text: &str, at: Timestamp) -> Account {
     stores.links.add_code(code(text), account.aci, at.saturating_add(Duration::from_secs(1))).await.unwrap();
     let outcome = stores.links.link(second(account, code(text), at)).await.unwrap();
     assert_eq!(outcome, LinkOutcome::Linked);

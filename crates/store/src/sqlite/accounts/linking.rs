@@ -97,6 +97,8 @@ pub(super) fn remove_device(
         "DELETE FROM auth_devices WHERE account = ?1 AND device = ?2",
         // Whoever waits for the device that a code has linked must not be told of the next one of its id.
         "DELETE FROM auth_link_codes WHERE account = ?1 AND device = ?2",
+        "DELETE FROM auth_transfer_archives WHERE account = ?1 AND device = ?2",
+        "DELETE FROM auth_number_notices WHERE account = ?1 AND device = ?2",
     ] {
         connection
             .prepare_cached(statement)

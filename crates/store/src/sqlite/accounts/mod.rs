@@ -1,8 +1,11 @@
 //! Accounts, devices and phone numbers in `SQLite`.
 
+mod change_number;
 mod changes;
+mod idle;
 mod linking;
 mod native;
+mod numberless;
 mod owner;
 mod push_token;
 mod queue_clears;
@@ -161,22 +164,7 @@ impl AccountStore for SqliteAccounts {
     }
 
     async fn seen(&self, device: DeviceAddress, day: Timestamp) -> Result<(), StorageError> {
-        self.database
-            .write(move |connection| {
-                let day = integer(day.as_millis());
-                connection
-                    .prepare_cached(
-                        "UPDATE auth_devices SET last_seen = ?3
-                         WHERE account = (SELECT id FROM auth_accounts WHERE aci = ?1) AND device = ?2
-                             AND last_seen < ?3",
-                    )
-                    .and_then(|mut statement| {
-                        statement.execute(params![device.aci.0.as_bytes(), device.device_id.get(), day])
-                    })
-                    .map(drop)
-                    .map_err(sql)
-            })
-            .await
+        self.database.write(move |connection| idle::seen(connection, device, day)).await
     }
 
     async fn delete(&self, aci: Aci, at: Timestamp) -> Result<bool, StorageError> {

@@ -121,6 +121,16 @@ fn find_number(connection: &Connection, index: &[u8; 32]) -> Result<Option<Numbe
     }))
 }
 
+/// The PNI that a number has, and the account that holds it now.
+pub(super) fn pni_and_holder(
+    connection: &Connection,
+    vault: &Vault,
+    index: &[u8; 32],
+) -> Result<(Option<Pni>, Option<Account>), StorageError> {
+    let Some(number) = find_number(connection, index)? else { return Ok((None, None)) };
+    Ok((Some(number.pni), holder(connection, vault, &number)?))
+}
+
 /// The account that holds a number now.
 fn holder(connection: &Connection, vault: &Vault, number: &Number) -> Result<Option<Account>, StorageError> {
     match (number.aci, number.deleted_at) {
@@ -159,11 +169,14 @@ fn new_account(
     }
 }
 
-/// Removes every device of an account with all its keys, and what would have let more devices in.
-fn remove_devices(connection: &Connection, account: &Account) -> Result<(), StorageError> {
+/// Removes every device of an account with all its keys, what would have let more devices in, and what was left
+/// for them.
+pub(super) fn remove_devices(connection: &Connection, account: &Account) -> Result<(), StorageError> {
     for statement in [
         "DELETE FROM auth_devices WHERE account = (SELECT id FROM auth_accounts WHERE aci = ?1)",
         "DELETE FROM auth_link_codes WHERE account = (SELECT id FROM auth_accounts WHERE aci = ?1)",
+        "DELETE FROM auth_transfer_archives WHERE account = (SELECT id FROM auth_accounts WHERE aci = ?1)",
+        "DELETE FROM auth_number_notices WHERE account = (SELECT id FROM auth_accounts WHERE aci = ?1)",
     ] {
         connection
             .prepare_cached(statement)

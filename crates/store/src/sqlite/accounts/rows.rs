@@ -64,8 +64,7 @@ pub(super) fn write_account(
 ) -> Result<i64, StorageError> {
     let aci = account.aci.0.as_bytes();
     let number = account.number.as_ref();
-    let sealed_number =
-        number.map(|n| vault.seal(Place { column: NUMBER, row: aci }, n.number.as_str().as_bytes()));
+    let sealed_number = number.map(|number| seal_number(vault, account.aci, &number.number));
     connection
         .prepare_cached(
             "INSERT INTO auth_accounts (aci, version, identity_key, pni, pni_identity_key, number, access_key,
@@ -133,6 +132,10 @@ pub(super) fn insert_device(
         })
         .map(drop)
         .map_err(sql)
+}
+
+pub(super) fn seal_number(vault: &Vault, aci: Aci, number: &PhoneNumber) -> Vec<u8> {
+    vault.seal(Place { column: NUMBER, row: aci.0.as_bytes() }, number.as_str().as_bytes())
 }
 
 pub(super) fn seal_access_key(vault: &Vault, aci: Aci, key: Option<&AccessKey>) -> Option<Vec<u8>> {
