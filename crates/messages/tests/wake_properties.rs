@@ -56,6 +56,23 @@ impl Waker for TestWaker {
     }
 }
 
+/// Fails as often as it is told to, and then no more.
+struct FailingWaker(Mutex<Vec<Option<bool>>>);
+
+#[async_trait]
+impl Waker for FailingWaker {
+    async fn wake(&self, _: DeviceAddress, _: Urgency) -> Woken {
+        // Some calls take a while, so that something happens meanwhile.
+        let next = self.0.lock().pop();
+        sleep(Duration::from_millis(if next.is_some() { 700 } else { 0 })).await;
+        match next.flatten() {
+            None => Woken::Told,
+            Some(false) => Woken::Failed { retry_after: None },
+            Some(true) => Woken::Failed { retry_after: Some(Duration::from_secs(90)) },
+        }
+    }
+}
+
 /// What is known of one device.
 #[derive(Default)]
 struct Seen {
@@ -200,6 +217,38 @@ proptest! {
             sleep(Duration::from_hours(1)).await;
             let WakeUpMetrics { requested, coalesced, cancelled, sent, dropped, .. } = metrics;
             prop_assert_eq!(requested.get(), coalesced.get() + cancelled.get() + sent.get() + dropped.get());
+            Ok(())
+        })?;
+    }
+
+    /// Calls fail, devices come while they are called or wait to be tried again, and are reminded: every wake-up
+    /// that was asked for, tried again or came as a reminder is accounted for.
+    #[test]
+    fn what_fails_is_tried_again_and_accounted_for(
+        steps in steps(),
+        outcomes in prop::collection::vec(any::<Option<bool>>(), 0..40),
+    ) {
+        paused().block_on(async {
+            let metrics = WakeUpMetrics::default();
+            let config = WakeUpConfig { reminders_max: 2, ..WakeUpConfig::default() };
+            let wake_ups = WakeUps::new(config, metrics.clone());
+            let running = wake_ups.clone();
+            let waker = Arc::new(FailingWaker(Mutex::new(outcomes)));
+            tokio::spawn(async move { running.run(waker).await });
+            for step in steps {
+                match step {
+                    Step::Message(account, urgent) => {
+                        wake_ups.waiting(device(account), if urgent { Urgent } else { NonUrgent });
+                    }
+                    Step::Connect(account) => wake_ups.connected(device(account)),
+                    Step::Leave(account, _) => wake_ups.left_waiting(device(account)),
+                    Step::Pass(millis) => sleep(Duration::from_millis(millis)).await,
+                }
+            }
+            sleep(Duration::from_hours(48)).await;
+            let WakeUpMetrics { requested, coalesced, cancelled, sent, dropped, retried, reminded, .. } = metrics;
+            let asked = requested.get() + retried.get() + reminded.get();
+            prop_assert_eq!(asked, coalesced.get() + cancelled.get() + sent.get() + dropped.get());
             Ok(())
         })?;
     }
