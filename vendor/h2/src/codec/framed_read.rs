@@ -8,7 +8,7 @@ use crate::hpack;
 
 use futures_core::Stream;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use std::io;
 
@@ -260,7 +260,13 @@ fn decode_frame(decoder: &mut FrameDecoder, mut bytes: BytesMut) -> Result<Optio
         }
         Kind::Data => {
             bytes.advance(frame::HEADER_LEN);
-            let res = frame::Data::load(head, bytes.freeze());
+            // Heliograph: a small payload that is kept must not keep the buffer alive that it was read into.
+            let payload = if bytes.len() < READ_BUFFER_CAPACITY / 4 {
+                Bytes::copy_from_slice(&bytes)
+            } else {
+                bytes.freeze()
+            };
+            let res = frame::Data::load(head, payload);
 
             // TODO: Should this always be connection level? Probably not...
             res.map_err(|e| {
