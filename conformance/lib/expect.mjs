@@ -11,7 +11,7 @@ export async function failsWith(name, call) {
   try {
     result = await call();
   } catch (error) {
-    assert.equal(codeName(error), name, error.message);
+    assert.equal(codeName(error), canonical(name), error.message);
     return error;
   }
   return assert.fail(`expected ${name}, but the call succeeded with ${String(result)}`);
@@ -20,6 +20,11 @@ export async function failsWith(name, call) {
 /** The `ErrorCode` name of an error of the library; its class name if it is none. */
 export function codeName(error) {
   return Signal.ErrorCode[error?.code] ?? error?.name;
+}
+
+/** Of several names that the library has for one error, the one that `codeName` gives. */
+export function canonical(name) {
+  return Signal.ErrorCode[Signal.ErrorCode[name]] ?? name;
 }
 
 /** Waits until the server has closed the connection for the given reason, an `ErrorCode` name. */

@@ -39,6 +39,7 @@ const LIMIT_NAMES = [
   'wait_for_transfer_archive',
   'restore_account',
   'restore_account_kept',
+  'totp',
 ];
 
 /** The program to test: the `HELIOGRAPH_SERVER` variable, or the release build of this working copy. */

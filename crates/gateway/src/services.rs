@@ -11,6 +11,7 @@ use auth::{
     native::NativeService,
     registration::RegistrationService,
     remote_config::RemoteConfig,
+    second_factor::SecondFactors,
     sender_certificate::SenderCertificates,
     verification::VerificationService,
 };
@@ -35,6 +36,8 @@ pub struct Parts {
     pub registration: Arc<RegistrationService>,
     /// Giving accounts other numbers.
     pub change_number: Arc<ChangeNumberService>,
+    /// What accounts ask for besides.
+    pub second_factors: Arc<SecondFactors>,
     /// Linking devices.
     pub linking: Arc<LinkingService>,
     /// What devices leave for one another while one is being set up.
@@ -95,6 +98,7 @@ part! {
     verification: Arc<VerificationService>,
     registration: Arc<RegistrationService>,
     change_number: Arc<ChangeNumberService>,
+    second_factors: Arc<SecondFactors>,
     linking: Arc<LinkingService>,
     handovers: Arc<HandoverService>,
     sender_certificates: Arc<SenderCertificates>,

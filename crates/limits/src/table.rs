@@ -66,11 +66,13 @@ pub enum LimitId {
     LoginAddress,
     /// Attempts to log in to one account, by people whom it knows neither by device nor by address; by username.
     LoginStranger,
+    /// One-time passwords tried; by account. Wrong ones in a row bring longer waits of their own.
+    Totp,
 }
 
 impl LimitId {
     /// Every limit, in the order of the enumeration.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Registration,
         Self::Pin,
         Self::VerificationSession,
@@ -100,6 +102,7 @@ impl LimitId {
         Self::NativeRegistration,
         Self::LoginAddress,
         Self::LoginStranger,
+        Self::Totp,
     ];
 
     /// The name in the configuration.
@@ -134,6 +137,7 @@ impl LimitId {
             Self::NativeRegistration => "native_registration",
             Self::LoginAddress => "login_address",
             Self::LoginStranger => "login_stranger",
+            Self::Totp => "totp",
         }
     }
 
@@ -177,6 +181,7 @@ impl LimitId {
             Self::LoginAddress => (60, Duration::from_secs(5)),
             // Ours: 750 guesses a day, from however many addresses.
             Self::LoginStranger => (30, Duration::from_mins(2)),
+            Self::Totp => (5, Duration::from_secs(6)),
         };
         Limit { size, interval }
     }

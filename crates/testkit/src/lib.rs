@@ -5,7 +5,9 @@
 //! lean, because the load generator runs beside the server it measures.
 
 pub mod account;
+pub mod authenticator;
 pub mod https;
+pub mod mail_server;
 pub mod multi_recipient;
 pub mod native;
 pub mod outbox;
@@ -20,6 +22,7 @@ pub mod websocket;
 pub mod wire;
 
 pub use account::{Account, KeySet, link_over, register, register_many, register_with};
+pub use authenticator::Authenticator;
 pub use https::{Answer, Call, HttpVersion, Https};
 pub use native::{NativeAccount, NativeStream};
 pub use outbox::Outbox;

@@ -4,7 +4,6 @@
 //! whose `challenge` limit is used up is told a token and the kinds of answer there are. A right answer
 //! fills the limit again.
 
-mod pending;
 mod push;
 mod service;
 

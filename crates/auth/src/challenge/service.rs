@@ -10,11 +10,9 @@ use protocol::{
 };
 use subtle::ConstantTimeEq;
 
-use super::{
-    PushChallenge, PushChallengeMessage, PushChallengeTo, PushChallenges, PushUndelivered,
-    pending::{Asked, Pending},
-};
+use super::{PushChallenge, PushChallengeMessage, PushChallengeTo, PushChallenges, PushUndelivered};
 use crate::{
+    pending::{Asked, Pending},
     store::AccountStore,
     verification::{CAPTCHA_LEN_MAX, CaptchaError, CaptchaVerdict, CaptchaVerifier},
 };
@@ -28,8 +26,8 @@ const PUSH_LIFETIME: Duration = Duration::from_mins(5);
 /// Asks senders to show that they are people.
 pub struct ChallengeService {
     parts: ChallengeParts,
-    tokens: Pending<String>,
-    pushes: Pending<PushChallenge>,
+    tokens: Pending<Aci, String>,
+    pushes: Pending<Aci, PushChallenge>,
 }
 
 /// What a [`ChallengeService`] is made of. Without a way to answer, nobody is asked.

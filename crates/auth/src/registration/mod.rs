@@ -2,6 +2,7 @@
 
 pub(crate) mod lock;
 mod numberless;
+mod one_time_password;
 mod receipts;
 mod request;
 pub mod store;
@@ -26,6 +27,7 @@ use crate::{
     credentials::BasicCredentials,
     device::{Agent, Credential, Device},
     revocation::{QueueClear, Revocations},
+    second_factor::SecondFactors,
     secrets::SaltedHash,
     service::day_of,
     settings::AccountIdentity,
@@ -55,6 +57,8 @@ pub struct RegistrationParts {
     pub receipts: Arc<dyn ReceiptJudge>,
     /// Knows which sessions are verified.
     pub verification: Arc<VerificationService>,
+    /// Knows what an account asks for besides its number.
+    pub second_factors: Arc<SecondFactors>,
     /// Told of devices that registration throws out.
     pub revocations: Revocations,
     /// Told of what happens.
@@ -112,6 +116,9 @@ pub enum RegisterError {
         /// Time until the lock no longer holds.
         time_remaining: Duration,
     },
+    /// The account asks for a one-time password, which is missing, wrong or used up.
+    #[error("a one-time password is missing or wrong")]
+    SecondFactorRequired,
     /// Too many attempts.
     #[error("rate limited")]
     RateLimited(RetryAfter),
@@ -158,9 +165,13 @@ impl RegistrationService {
         self.check_session(&number, &request.evidence).await?;
 
         let device = self.primary(credentials, &request, agent);
+        let mut proven = None;
         for _ in 0..TRIES {
             let record = self.0.accounts.number(&number).await?;
             self.check_record(&number, &record, &request).await?;
+            if let Some(account) = &record.account {
+                self.check_one_time_password(account.aci, &request, &mut proven).await?;
+            }
             let replaces = record.account.as_ref().map(|account| (account.aci, account.version));
             let registration = self.registration(&number, replaces, &request, &pni_keys, &device);
             let at = registration.at;

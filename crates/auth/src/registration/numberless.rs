@@ -61,13 +61,16 @@ impl RegistrationService {
         let parts = &self.0;
         parts.limits.check(LimitId::Registration, aci.0.as_bytes(), 1).map_err(RegisterError::RateLimited)?;
         let device = self.primary(credentials, request, agent);
+        let mut proven = None;
         for _ in 0..TRIES {
             let account = self.recoverable(aci, shown).await?;
             if account.has(Capability::Transfer) && !request.skip_device_transfer {
                 return Err(RegisterError::TransferPossible);
             }
+            self.pass_lock(&account, request).await?;
+            // Last, for it is used up.
+            self.check_one_time_password(aci, request, &mut proven).await?;
             let (outcome, at) = if let Some(held) = &account.number {
-                self.pass_lock(&account, request).await?;
                 let replaces = Some((aci, account.version));
                 let registration = self.registration(&held.number, replaces, request, pni_keys, &device);
                 let at = registration.at;

@@ -11,6 +11,7 @@ use crate::{
     attributes::{AccountAttributes, recovery_password},
     channel::{Tokens, one_channel},
     device::PushToken,
+    second_factor::totp::OneTimePassword,
     secrets::RecoveryPassword,
     store::IdentityKeys,
 };
@@ -32,6 +33,8 @@ pub struct RegistrationRequest {
     pub pni_keys: Option<IdentityKeys>,
     /// Where a push reaches the device; present exactly when it does not fetch messages by itself.
     pub push_token: Option<PushToken>,
+    /// The one-time password of an account that asks for one.
+    pub one_time_password: Option<OneTimePassword>,
 }
 
 /// What shows that a number is the client's.
@@ -64,6 +67,7 @@ struct Unchecked {
     gcm_token: Option<Tokens>,
     /// What Signal's network library calls either of the two.
     push_token: Option<Tokens>,
+    totp: Option<u32>,
 }
 
 /// What is wrong with a request.
@@ -108,6 +112,7 @@ impl TryFrom<Unchecked> for RegistrationRequest {
             },
             pni_keys,
             push_token,
+            one_time_password: raw.totp.map(OneTimePassword::from_number),
         })
     }
 }
@@ -182,6 +187,15 @@ mod tests {
         assert!(read(&json!({"sessionId": null})).is_err());
         assert!(read(&json!({"recoveryPassword": password})).is_err());
         assert!(read(&json!({"sessionId": null, "recoveryPassword": "AAAA"})).is_err());
+    }
+
+    #[test]
+    fn a_one_time_password_is_a_number() {
+        assert_eq!(read(&json!({"totp": 123})).unwrap().one_time_password.unwrap().number(), 123);
+        assert!(read(&json!({"totp": null})).unwrap().one_time_password.is_none());
+        for wrong in [json!(-1), json!("123456"), json!(1.5)] {
+            assert!(read(&json!({ "totp": wrong })).is_err());
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Codes and push challenges written to a file instead of being sent: for development and tests.
+//! Codes, push challenges and e-mail written to a file instead of being sent: for development and tests.
 
 use std::{
     fs::{File, OpenOptions, Permissions},
@@ -15,14 +15,18 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{CodeMessage, CodeSender, NotDelivered, SendCodeError};
-use crate::challenge::{PushChallengeMessage, PushChallengeTo, PushChallenges, PushUndelivered};
+use crate::{
+    challenge::{PushChallengeMessage, PushChallengeTo, PushChallenges, PushUndelivered},
+    mail::{MailError, MailMessage, Mailer},
+};
 
 /// Lines waiting to be written; senders wait beyond that.
 const WAITING_MAX: usize = 256;
 
-/// Appends each code and push challenge to a file, as a line of JSON: `time` (milliseconds since the epoch),
-/// `kind`, `to`; of a `verification_code` (to a number) also `transport` and `code`, of a `push_challenge`
-/// (to `{aci}.{device}`, or to a number that is being registered) also `challenge`.
+/// Appends each code, push challenge and e-mail to a file, as a line of JSON: `time` (milliseconds since the
+/// epoch), `kind`, `to`; of a `verification_code` (to a number) also `transport` and `code`, of a `push_challenge`
+/// (to `{aci}.{device}`, or to a number that is being registered) also `challenge`, of an `email` (to an address)
+/// also `subject` and `text`.
 ///
 /// Only its owner can read the file. Lines are whole however many are written at once, and are on disk
 /// when the sender is answered; lines that arrive together share one sync.
@@ -48,6 +52,7 @@ struct Entry<'a> {
 enum What<'a> {
     VerificationCode { to: &'a str, transport: &'static str, code: &'a str },
     PushChallenge { to: &'a str, challenge: &'a str },
+    Email { to: &'a str, subject: &'a str, text: &'a str },
 }
 
 /// The line was not written; the log says why.
@@ -119,6 +124,15 @@ impl PushChallenges for Outbox {
         };
         let line = What::PushChallenge { to: &to, challenge: message.challenge.as_str() };
         self.write(line).await.map_err(|not_written| PushUndelivered(not_written.into()))
+    }
+}
+
+#[async_trait]
+impl Mailer for Outbox {
+    async fn send(&self, message: MailMessage) -> Result<(), MailError> {
+        let MailMessage { to, subject, text } = &message;
+        let line = What::Email { to: to.as_str(), subject, text };
+        self.write(line).await.map_err(|not_written| MailError::Unavailable(not_written.into()))
     }
 }
 

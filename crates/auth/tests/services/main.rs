@@ -9,6 +9,7 @@ mod idle;
 mod linking;
 mod numberless;
 mod registration;
+mod second_factor;
 mod sender_certificate;
 mod settings;
 mod support;

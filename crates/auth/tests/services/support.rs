@@ -23,6 +23,7 @@ use auth::{
         RegistrationParts, RegistrationRequest, RegistrationService,
     },
     revocation::{Disconnect, QueueClear, QueueClearer, Revocations},
+    second_factor::{SecondFactorParts, SecondFactors, webauthn::RelyingParty},
     sender_certificate::{SenderCertificates, Signer},
     verification::{
         AcceptAnyCaptcha, CaptchaError, CaptchaVerdict, CaptchaVerifier, CodeMessage, CodeRequest,
@@ -48,6 +49,10 @@ pub(crate) const NUMBER: &str = "+15550100001";
 /// What an account may send before it is asked.
 pub(crate) const CHALLENGE_LIMIT: Limit = Limit { size: 3, interval: Duration::from_mins(1) };
 
+/// Where passkeys belong, and where they are used.
+pub(crate) const DOMAIN: &str = "chat.example.org";
+pub(crate) const ORIGIN: &str = "https://chat.example.org";
+
 /// What happens outside the services.
 #[derive(Default)]
 pub(crate) struct Outside {
@@ -67,6 +72,7 @@ pub(crate) struct World {
     pub(crate) accounts: AccountService,
     pub(crate) verification: Arc<VerificationService>,
     pub(crate) registration: RegistrationService,
+    pub(crate) second_factors: Arc<SecondFactors>,
     pub(crate) linking: LinkingService,
     pub(crate) handovers: HandoverService,
     pub(crate) change_number: ChangeNumberService,
@@ -206,6 +212,8 @@ impl World {
             (LimitId::Registration, roomy),
             (LimitId::VerificationCodeSend, roomy),
             (LimitId::Challenge, CHALLENGE_LIMIT),
+            // What counts here is what is remembered of wrong answers.
+            (LimitId::Totp, roomy),
         ];
         let limits = Arc::new(RateLimits::new(Arc::new(clock.clone()), limits));
         let verification = Arc::new(VerificationService::new(VerificationParts {
@@ -220,11 +228,20 @@ impl World {
             entropy: entropy.clone(),
             policy: VerificationPolicy::default(),
         }));
+        let second_factors = Arc::new(SecondFactors::new(SecondFactorParts {
+            store: store.clone(),
+            relying_party: RelyingParty { id: DOMAIN.to_owned(), origins: vec![ORIGIN.to_owned()] },
+            audit: Arc::new(NoAuditTrail),
+            limits: limits.clone(),
+            clock: Arc::new(clock.clone()),
+            entropy: entropy.clone(),
+        }));
         let registration = RegistrationService::new(RegistrationParts {
             accounts: store.clone(),
             numberless: store.clone(),
             receipts: outside.clone(),
             verification: verification.clone(),
+            second_factors: second_factors.clone(),
             revocations: revocations.clone(),
             audit: Arc::new(NoAuditTrail),
             limits: limits.clone(),
@@ -285,6 +302,7 @@ impl World {
             accounts,
             verification,
             registration,
+            second_factors,
             linking,
             handovers,
             change_number,

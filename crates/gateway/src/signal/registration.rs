@@ -20,6 +20,12 @@ const CLIENT_TOO_OLD: StatusCode = match StatusCode::from_u16(499) {
     Err(_) => panic!("499 has three digits"),
 };
 
+/// Signal's status for accounts that ask for a one-time password.
+const ONE_TIME_PASSWORD_REQUIRED: StatusCode = match StatusCode::from_u16(441) {
+    Ok(status) => status,
+    Err(_) => panic!("441 has three digits"),
+};
+
 /// Stands for the credentials of the service that recovers PINs. There is none here, but Signal's Android
 /// app cannot read a lock without them.
 const NO_CREDENTIALS: Svr2Credentials = Svr2Credentials { username: "none", password: "none" };
@@ -81,6 +87,7 @@ fn refuse(error: RegisterError) -> Response {
         RegisterError::WrongRecoveryPassword => StatusCode::FORBIDDEN.into_response(),
         RegisterError::TransferPossible => StatusCode::CONFLICT.into_response(),
         RegisterError::Locked { time_remaining } => locked(time_remaining),
+        RegisterError::SecondFactorRequired => ONE_TIME_PASSWORD_REQUIRED.into_response(),
         RegisterError::RateLimited(wait) => Refusal::rate_limited(wait.0).into_response(),
         RegisterError::Storage(error) => Refusal::from(error).into_response(),
     }
@@ -213,6 +220,7 @@ mod tests {
             (RegisterError::NotVerified, 401),
             (RegisterError::WrongRecoveryPassword, 403),
             (RegisterError::TransferPossible, 409),
+            (RegisterError::SecondFactorRequired, 441),
         ];
         for (error, status) in cases {
             assert_eq!(refuse(error).status().as_u16(), status);

@@ -8,7 +8,7 @@ mod sample;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ::audit::address::AddressPolicy;
-use auth::{idle::IdlePolicy, sender_certificate::LIFETIME_MAX};
+use auth::{idle::IdlePolicy, second_factor::webauthn::RelyingParty, sender_certificate::LIFETIME_MAX};
 use gateway::GatewayConfig;
 use limits::{Limit, LimitId};
 use messages::{QueueConfig, Volume};
@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) master_key: MasterKeySource,
     /// How phone numbers are proved.
     pub(crate) verification: Verification,
+    /// Passkeys, and where they may be used.
+    pub(crate) passkeys: Passkeys,
     /// The server's word on who a sender is, which recipients of sealed messages check.
     pub(crate) sender_certificates: SenderCertificates,
     /// Whether somebody who sends a great deal must show that it is a person.
@@ -86,6 +88,7 @@ impl Default for Config {
             tls: Tls::default(),
             master_key: MasterKeySource::default(),
             verification: Verification::default(),
+            passkeys: Passkeys::default(),
             sender_certificates: SenderCertificates::default(),
             challenges: Challenges::default(),
             passwords: Passwords::default(),
@@ -153,6 +156,35 @@ impl Default for Verification {
 pub(crate) enum Provider {
     /// A file that the operator reads.
     Outbox,
+}
+
+/// Passkeys, and where they may be used.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Passkeys {
+    /// The domain that passkeys belong to. Browsers only use them under it. Empty: the name in public_url, or
+    /// localhost. Passkeys made under one domain are lost under another.
+    pub(crate) domain: String,
+    /// Where they may be used from: origins of pages, such as `https://chat.example.org`, and what apps have
+    /// instead, such as `android:apk-key-hash:…`. Empty: https and the domain.
+    pub(crate) origins: Vec<String>,
+}
+
+impl Config {
+    /// Who asks for passkeys.
+    pub(crate) fn relying_party(&self) -> RelyingParty {
+        let Passkeys { domain, origins } = &self.passkeys;
+        let id = if domain.is_empty() { public_name(&self.public_url) } else { domain };
+        let origins = if origins.is_empty() { vec![format!("https://{id}")] } else { origins.clone() };
+        RelyingParty { id: id.to_owned(), origins }
+    }
+}
+
+/// The name in an `https://` URL, or localhost where there is none.
+fn public_name(url: &str) -> &str {
+    let authority = url.strip_prefix("https://").and_then(|rest| rest.split('/').next());
+    let name = authority.and_then(|authority| authority.split(':').next());
+    name.filter(|name| !name.is_empty()).unwrap_or("localhost")
 }
 
 /// The server's word on who a sender is, which recipients of sealed messages check.
@@ -503,6 +535,14 @@ impl Config {
         check(
             self.sender_certificates.lifetime_days > 0 && self.sender_certificates.lifetime() <= LIFETIME_MAX,
             "sender_certificates.lifetime_days: must be from 1 to 30",
+        );
+        check(
+            !self.passkeys.domain.contains(['/', ':']),
+            "passkeys.domain: must be a name, such as chat.example.org",
+        );
+        check(
+            self.passkeys.origins.iter().all(|origin| origin.contains(':') && !origin.ends_with('/')),
+            "passkeys.origins: must be origins, such as https://chat.example.org",
         );
         let Challenges { enabled, captcha, push } = self.challenges;
         check(

@@ -21,6 +21,7 @@ use auth::{
     registration::{NoReceipts, RegistrationParts, RegistrationService},
     remote_config::RemoteConfig,
     revocation::Revocations,
+    second_factor::{SecondFactorParts, SecondFactors},
     sender_certificate::SenderCertificates,
     store::AccountStore,
     verification::{
@@ -118,6 +119,7 @@ pub(crate) async fn build(
     let reports = ground.reports(report_tokens.clone(), &message_metrics);
     let verification = ground.verification(&push);
     let idle = ground.idle(&revocations, Arc::clone(&hub));
+    let second_factors = ground.second_factors();
     let linking = ground.linking(&revocations, hub);
     let handovers = ground.handovers();
     let sender_certificates = ground.sender_certificates(secrets)?;
@@ -128,7 +130,8 @@ pub(crate) async fn build(
     let change_number = ground.change_number(&revocations, &verification, &messages);
     let services = Services::new(Parts {
         accounts: ground.account_service(&revocations),
-        registration: ground.registration(&revocations, &verification),
+        registration: ground.registration(&revocations, &verification, &second_factors),
+        second_factors,
         verification: Arc::clone(&verification),
         linking: Arc::clone(&linking),
         handovers: Arc::clone(&handovers),
@@ -339,6 +342,7 @@ impl<'a> Ground<'a> {
         &self,
         revocations: &Revocations,
         verification: &Arc<VerificationService>,
+        second_factors: &Arc<SecondFactors>,
     ) -> Arc<RegistrationService> {
         Arc::new(RegistrationService::new(RegistrationParts {
             accounts: self.account_store(),
@@ -346,6 +350,7 @@ impl<'a> Ground<'a> {
             // None are issued here.
             receipts: Arc::new(NoReceipts),
             verification: Arc::clone(verification),
+            second_factors: Arc::clone(second_factors),
             revocations: revocations.clone(),
             audit: self.audit(),
             limits: self.limits(),
@@ -366,6 +371,17 @@ impl<'a> Ground<'a> {
             verification: Arc::clone(verification),
             notices: Arc::new(Notices(messages.clone())),
             revocations: revocations.clone(),
+            audit: self.audit(),
+            limits: self.limits(),
+            clock: self.clock(),
+            entropy: self.entropy(),
+        }))
+    }
+
+    fn second_factors(&self) -> Arc<SecondFactors> {
+        Arc::new(SecondFactors::new(SecondFactorParts {
+            store: self.accounts.clone(),
+            relying_party: self.config.relying_party(),
             audit: self.audit(),
             limits: self.limits(),
             clock: self.clock(),

@@ -8,4 +8,5 @@ pub mod native;
 pub mod push;
 pub mod queue;
 pub mod reports;
+pub mod second_factors;
 pub mod sessions;

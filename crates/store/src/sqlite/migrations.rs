@@ -22,6 +22,7 @@ const ACCOUNTS: &[(&str, &str)] = &[
     ("V9__number_notices", include_str!("migrations/accounts/009_number_notices.sql")),
     ("V10__unseen", include_str!("migrations/accounts/010_unseen.sql")),
     ("V11__receipts", include_str!("migrations/accounts/011_receipts.sql")),
+    ("V12__factors", include_str!("migrations/accounts/012_factors.sql")),
 ];
 
 const MESSAGES: &[(&str, &str)] = &[

@@ -6,6 +6,7 @@ use auth::{
     AccountService,
     capabilities::{Capabilities, Capability},
     change_number::ChangeNumberService,
+    second_factor::FactorKind,
     secrets::{RecoveryPassword, RegistrationLockToken},
     settings::{AccountError, AccountIdentity},
 };
@@ -18,6 +19,7 @@ use super::{
     change_number_grpc as change_number,
     data_report::DataReportBody,
     existence::{self, Unanswered},
+    mfa::Mfa,
 };
 use crate::{
     caller::Peer,
@@ -28,13 +30,21 @@ use crate::{
                 Capabilities as CapabilityList, ChangeNumberRequest, ChangeNumberResponse,
                 CheckAccountExistenceRequest, CheckAccountExistenceResponse, ClearRegistrationLockRequest,
                 ClearRegistrationLockResponse, ConfigureUnidentifiedAccessRequest,
-                ConfigureUnidentifiedAccessResponse, DeleteAccountRequest, DeleteAccountResponse,
+                ConfigureUnidentifiedAccessResponse, ConfirmTotpKeyRequest, ConfirmTotpKeyResponse,
+                DeleteAccountRequest, DeleteAccountResponse, FinishMfaVerificationRequest,
+                FinishMfaVerificationResponse, FinishWebAuthnRegistrationRequest,
+                FinishWebAuthnRegistrationResponse, GenerateTotpKeyRequest, GenerateTotpKeyResponse,
                 GetAccountDataReportRequest, GetAccountDataReportResponse, GetAccountIdentityRequest,
                 GetAccountIdentityResponse, GetCapabilitiesRequest, GetCapabilitiesResponse,
-                GetEntitlementsRequest, GetEntitlementsResponse, SetDiscoverableByPhoneNumberRequest,
-                SetDiscoverableByPhoneNumberResponse, SetRegistrationLockRequest,
-                SetRegistrationLockResponse, SetRegistrationRecoveryPasswordRequest,
-                SetRegistrationRecoveryPasswordResponse, accounts_anonymous_server, accounts_server,
+                GetEntitlementsRequest, GetEntitlementsResponse, ListMfaKeysRequest, ListMfaKeysResponse,
+                ListTotpKeysRequest, ListTotpKeysResponse, RemoveMfaKeyRequest, RemoveMfaKeyResponse,
+                RemoveTotpKeyRequest, RemoveTotpKeyResponse, SetDiscoverableByPhoneNumberRequest,
+                SetDiscoverableByPhoneNumberResponse, SetMfaKeyMetadataRequest, SetMfaKeyMetadataResponse,
+                SetRegistrationLockRequest, SetRegistrationLockResponse,
+                SetRegistrationRecoveryPasswordRequest, SetRegistrationRecoveryPasswordResponse,
+                SetTotpKeyMetadataRequest, SetTotpKeyMetadataResponse, StartMfaVerificationRequest,
+                StartMfaVerificationResponse, StartWebAuthnRegistrationRequest,
+                StartWebAuthnRegistrationResponse, accounts_anonymous_server, accounts_server,
                 configure_unidentified_access_request::Access,
             },
             common::AccountIdentifiers,
@@ -48,6 +58,7 @@ use crate::{
 pub(crate) struct Accounts {
     accounts: AccountService,
     change_number: Arc<ChangeNumberService>,
+    mfa: Mfa,
 }
 
 /// The service for callers that do not.
@@ -60,7 +71,11 @@ impl Accounts {
     /// The service as part of those.
     pub(crate) fn new(services: &Services) -> Self {
         let parts = services.parts();
-        Self { accounts: parts.accounts.clone(), change_number: Arc::clone(&parts.change_number) }
+        Self {
+            accounts: parts.accounts.clone(),
+            change_number: Arc::clone(&parts.change_number),
+            mfa: Mfa(Arc::clone(&parts.second_factors)),
+        }
     }
 }
 
@@ -182,6 +197,106 @@ impl accounts_server::Accounts for Accounts {
         let asked = change_number::request(request.into_inner())?;
         let outcome = self.change_number.change(&device, asked).await;
         Ok(Response::new(change_number::response(outcome)?))
+    }
+
+    async fn generate_totp_key(
+        &self,
+        request: Request<GenerateTotpKeyRequest>,
+    ) -> Result<Response<GenerateTotpKeyResponse>, Status> {
+        let device = access::device(&request)?;
+        self.mfa.generate_totp_key(device.aci).await.map(Response::new)
+    }
+
+    async fn confirm_totp_key(
+        &self,
+        request: Request<ConfirmTotpKeyRequest>,
+    ) -> Result<Response<ConfirmTotpKeyResponse>, Status> {
+        let device = access::device(&request)?;
+        self.mfa.confirm_totp_key(device.aci, request.get_ref()).await.map(Response::new)
+    }
+
+    async fn start_web_authn_registration(
+        &self,
+        request: Request<StartWebAuthnRegistrationRequest>,
+    ) -> Result<Response<StartWebAuthnRegistrationResponse>, Status> {
+        let device = access::device(&request)?;
+        self.mfa.start_web_authn_registration(device.aci).await.map(Response::new)
+    }
+
+    async fn finish_web_authn_registration(
+        &self,
+        request: Request<FinishWebAuthnRegistrationRequest>,
+    ) -> Result<Response<FinishWebAuthnRegistrationResponse>, Status> {
+        let device = access::device(&request)?;
+        self.mfa.finish_web_authn_registration(device.aci, request.get_ref()).await.map(Response::new)
+    }
+
+    async fn start_mfa_verification(
+        &self,
+        request: Request<StartMfaVerificationRequest>,
+    ) -> Result<Response<StartMfaVerificationResponse>, Status> {
+        let device = access::device(&request)?;
+        self.mfa.start_mfa_verification(device.aci).await.map(Response::new)
+    }
+
+    async fn finish_mfa_verification(
+        &self,
+        request: Request<FinishMfaVerificationRequest>,
+    ) -> Result<Response<FinishMfaVerificationResponse>, Status> {
+        let device = access::device(&request)?;
+        self.mfa.finish_mfa_verification(device.aci, request.get_ref()).await.map(Response::new)
+    }
+
+    async fn list_mfa_keys(
+        &self,
+        request: Request<ListMfaKeysRequest>,
+    ) -> Result<Response<ListMfaKeysResponse>, Status> {
+        let device = access::device(&request)?;
+        self.mfa.list_mfa_keys(device.aci).await.map(Response::new)
+    }
+
+    async fn list_totp_keys(
+        &self,
+        request: Request<ListTotpKeysRequest>,
+    ) -> Result<Response<ListTotpKeysResponse>, Status> {
+        let device = access::device(&request)?;
+        self.mfa.list_totp_keys(device.aci).await.map(Response::new)
+    }
+
+    async fn set_mfa_key_metadata(
+        &self,
+        request: Request<SetMfaKeyMetadataRequest>,
+    ) -> Result<Response<SetMfaKeyMetadataResponse>, Status> {
+        let device = access::device(&request)?;
+        let SetMfaKeyMetadataRequest { key_id, metadata_ciphertext } = request.get_ref();
+        self.mfa.set_mfa_key_metadata(device.aci, *key_id, metadata_ciphertext).await.map(Response::new)
+    }
+
+    async fn set_totp_key_metadata(
+        &self,
+        request: Request<SetTotpKeyMetadataRequest>,
+    ) -> Result<Response<SetTotpKeyMetadataResponse>, Status> {
+        let device = access::device(&request)?;
+        let SetTotpKeyMetadataRequest { key_id, metadata_ciphertext } = request.get_ref();
+        self.mfa.set_totp_key_metadata(device.aci, *key_id, metadata_ciphertext).await.map(Response::new)
+    }
+
+    async fn remove_mfa_key(
+        &self,
+        request: Request<RemoveMfaKeyRequest>,
+    ) -> Result<Response<RemoveMfaKeyResponse>, Status> {
+        let device = access::device(&request)?;
+        self.mfa.remove(device.aci, request.get_ref().key_id, None).await?;
+        Ok(Response::new(RemoveMfaKeyResponse {}))
+    }
+
+    async fn remove_totp_key(
+        &self,
+        request: Request<RemoveTotpKeyRequest>,
+    ) -> Result<Response<RemoveTotpKeyResponse>, Status> {
+        let device = access::device(&request)?;
+        self.mfa.remove(device.aci, request.get_ref().key_id, Some(FactorKind::Totp)).await?;
+        Ok(Response::new(RemoveTotpKeyResponse {}))
     }
 }
 

@@ -11,6 +11,7 @@ mod discoverability;
 mod existence;
 pub(crate) mod grpc;
 pub(super) mod identity;
+mod mfa;
 mod push_token;
 mod recovery_check;
 mod registration_lock;

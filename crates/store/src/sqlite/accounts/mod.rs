@@ -2,6 +2,7 @@
 
 mod change_number;
 mod changes;
+mod factors;
 mod idle;
 mod linking;
 mod native;
