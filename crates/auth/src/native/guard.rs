@@ -106,7 +106,7 @@ impl Guard {
     }
 
     /// The password was never looked at.
-    pub(super) fn void(&self, attempt: Attempt) {
+    pub(super) fn void(&self, attempt: &Attempt) {
         self.failures.void(&attempt.counted);
     }
 }

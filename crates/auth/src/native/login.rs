@@ -68,7 +68,7 @@ impl NativeService {
         let compared = match inner.hasher.compare(password, hash).await {
             Ok(compared) => compared,
             Err(error) => {
-                inner.guard.void(attempt);
+                inner.guard.void(&attempt);
                 return Err(error.into());
             }
         };
@@ -144,7 +144,7 @@ impl NativeService {
                 return Err(ChangePasswordError::WrongPassword);
             }
             Err(error) => {
-                inner.guard.void(attempt);
+                inner.guard.void(&attempt);
                 return Err(error.into());
             }
         }
