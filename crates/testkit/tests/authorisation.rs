@@ -138,6 +138,9 @@ fn cases() -> Vec<Case> {
         rest(Bearer, delete.clone(), "/sessions/{session_id}", "", "404"),
         rest(Bearer, put.clone(), "/password", NEW_PASSWORD, "403"),
         rest(Bearer, get.clone(), "/profiles/{user_id}", "", "404"),
+        rest(Bearer, get.clone(), "/devices", "", "200"),
+        // Of another device, by one that is not the primary.
+        rest(Bearer, delete.clone(), "/devices/{device_id}", "", "403"),
         rest(Bearer, get.clone(), "/messages", "", "200"),
         rest(Bearer, post.clone(), "/messages", NATIVE_MESSAGE, "404"),
         rest(Bearer, post.clone(), "/messages/acknowledge", r#"{"message_ids":[]}"#, DONE),
@@ -221,6 +224,7 @@ impl Case {
             ("{guid}", &aci),
             ("{devices}", "*"),
             ("{device}", "9"),
+            ("{device_id}", "9"),
             ("{user_id}", &aci),
             ("{session_id}", "AAAA"),
             ("{message_id}", "1"),

@@ -291,6 +291,30 @@ async fn a_deleted_account_is_gone_with_its_sockets_and_its_name_free() -> anyho
 }
 
 #[tokio::test]
+async fn a_removed_device_is_out_at_once() -> anyhow::Result<()> {
+    let (server, mut https) = start().await?;
+    let phone = NativeAccount::register(&mut https, "alice").await?;
+    let mut tablet = NativeAccount::login(&mut https, "alice", "tablet").await?;
+    let shown = phone.send(&mut https, Call::get("/devices")).await?.success()?.json()?;
+    let ids = |shown: &Value| {
+        let devices = shown["devices"].as_array().expect("a list").iter();
+        devices.map(|device| (device["device_id"].clone(), device["current"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&shown), [(json!(1), json!(true)), (json!(2), json!(false))]);
+    let mut stream =
+        NativeStream::connect(server.target(), HttpVersion::Http1, Some(&tablet.authorization())).await?;
+    let remove = |id: u64| Call::new(http::Method::DELETE, format!("/devices/{id}"));
+    assert_eq!(code(&tablet.send(&mut https, remove(1)).await?), "not_primary");
+    assert_eq!(code(&phone.send(&mut https, remove(1)).await?), "primary_stays");
+    assert_eq!(phone.send(&mut https, remove(0)).await?.status, 404);
+    assert_eq!(phone.send(&mut https, remove(2)).await?.status, 204);
+    assert_eq!(stream.closed().await?, ENDED);
+    assert!(!is_let_in(&mut https, &tablet).await? && is_let_in(&mut https, &phone).await?);
+    assert_eq!(tablet.refresh(&mut https).await?.status, 401);
+    Ok(())
+}
+
+#[tokio::test]
 async fn sessions_and_tokens_outlive_a_restart() -> anyhow::Result<()> {
     let (mut server, mut https) = start().await?;
     let mut account = NativeAccount::register(&mut https, "alice").await?;

@@ -19,7 +19,7 @@ use utoipa::{
     },
 };
 
-use super::{account, jwks, keys, login, messages, problem::Code, register, sessions};
+use super::{account, devices, jwks, keys, login, messages, problem::Code, register, sessions};
 use crate::{caller::Anybody, socket};
 
 /// What the page may load: its own style, and nothing else from anywhere.
@@ -39,6 +39,7 @@ const STYLE: &str = include_str!("style.css");
         register::register, login::login, login::refresh, login::logout,
         sessions::list, sessions::end_others, sessions::end,
         account::change_password, account::delete, account::profile,
+        devices::list, devices::remove,
         keys::publish, keys::counts, keys::fetch,
         messages::send, messages::fetch, messages::acknowledge, messages::acknowledge_one,
         socket::native::stream,

@@ -5,6 +5,7 @@
 //! it all follows from the handlers ([`docs`]).
 
 mod account;
+mod devices;
 mod docs;
 pub(crate) mod envelope;
 mod extract;
@@ -42,6 +43,8 @@ pub(crate) fn routes() -> Routes {
         .put("/password", account::change_password)
         .delete("/account", account::delete)
         .get("/profiles/{user_id}", account::profile)
+        .get("/devices", devices::list)
+        .delete("/devices/{device_id}", devices::remove)
         .get("/messages", messages::fetch)
         .post("/messages/acknowledge", messages::acknowledge)
         .delete("/messages/{message_id}", messages::acknowledge_one)

@@ -76,6 +76,7 @@ codes! {
     TooManyKeys = UNPROCESSABLE_ENTITY, "too_many_keys", "More one-time keys of one kind than a device may leave.";
     IdentityMissing = CONFLICT, "identity_missing", "The first keys of a device come with the identity key, the signed pre-key and the last-resort key.";
     OtherIdentity = CONFLICT, "other_identity", "The account has another identity key.";
+    PrimaryStays = FORBIDDEN, "primary_stays", "The primary device goes only with its account.";
     NotPrimary = FORBIDDEN, "not_primary", "Only the primary device may do this.";
     NotFound = NOT_FOUND, "not_found", "There is no such thing.";
     RecipientNotFound = NOT_FOUND, "recipient_not_found", "There is no such recipient.";
