@@ -9,6 +9,7 @@ mod growth;
 mod histogram;
 mod idle;
 mod link;
+mod logins;
 mod meter;
 mod online;
 mod options;
@@ -80,6 +81,9 @@ async fn measure(options: &Options) -> anyhow::Result<Runs> {
     }
     if options.wants(Part::Push) {
         runs.push = Some(push::measure(options).await.context("measuring pushes")?);
+    }
+    if options.wants(Part::Logins) {
+        runs.logins = Some(logins::measure(options).await.context("measuring log-ins")?);
     }
     if options.wants(Part::Growth) {
         runs.growth = growth::measure(options).await.context("measuring large stores")?;

@@ -97,6 +97,8 @@ pub(crate) enum Part {
     Idle,
     /// Pushes to a service that is fast, slow and down.
     Push,
+    /// Logging in, and what messages notice of it.
+    Logins,
     /// The same work with many accounts and many messages stored.
     Growth,
 }

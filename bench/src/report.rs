@@ -9,6 +9,7 @@ use crate::{
     groups::GroupResult,
     growth::GrowthRun,
     idle::IdleResult,
+    logins::LoginResult,
     meter::float,
     online::{Load, OnlineResult},
     options::Options,
@@ -70,6 +71,7 @@ pub(crate) struct Runs {
     pub(crate) queue: Option<QueueResult>,
     pub(crate) idle: Vec<IdleResult>,
     pub(crate) push: Option<PushResult>,
+    pub(crate) logins: Option<LoginResult>,
     pub(crate) growth: Vec<GrowthRun>,
 }
 

@@ -179,6 +179,16 @@ fn write_rest(report: &Report, out: &mut impl Write) -> Result<()> {
             writeln!(out, "  senders, push service {}: p50 {p50:.1} ms, p99 {p99:.1} ms", sender.service)?;
         }
     }
+    if let Some(logins) = &runs.logins {
+        writeln!(
+            out,
+            "log-ins: {:.1} a second; delivery p99 {:.2} ms when quiet, {:.2} ms in the storm ({:.2} times)",
+            logins.per_second,
+            float(logins.quiet.p99_us) / 1e3,
+            float(logins.storm.p99_us) / 1e3,
+            logins.p99_ratio,
+        )?;
+    }
     if let Some(start) = &runs.start {
         writeln!(
             out,
