@@ -188,7 +188,9 @@ impl World {
                 let others: Vec<_> =
                     (0..DEVICES).filter(|other| *other != device && self.live[*other].is_some()).collect();
                 assert_eq!(ended.len(), others.len());
-                others.into_iter().for_each(|other| self.end(other));
+                for other in others {
+                    self.end(other);
+                }
                 self.version += 1;
             }
             Step::Minutes(minutes) => self.now += minutes * 60_000,

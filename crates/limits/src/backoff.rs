@@ -141,7 +141,7 @@ mod tests {
     const POLICY: BackoffPolicy = BackoffPolicy {
         free: 3,
         first: Duration::from_secs(1),
-        longest: Duration::from_secs(60),
+        longest: Duration::from_mins(1),
         forget: Duration::from_hours(1),
     };
 

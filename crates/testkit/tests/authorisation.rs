@@ -51,6 +51,7 @@ const NATIVE_MESSAGE: &str =
 
 /// Which account a route is about does not depend on the caller anywhere but where the path names one, and
 /// those routes are for everybody: sending to an account, fetching its pre-keys, asking whether it exists.
+#[expect(clippy::too_many_lines, reason = "a line a route")]
 fn cases() -> Vec<Case> {
     use Access::{Anonymous, Anybody, Bearer, Device, MaybeDevice, Newcomer};
     let rest = |access, method: Method, path, body, permitted| Case {

@@ -31,7 +31,7 @@ async fn is_let_in(https: &mut Https, account: &NativeAccount) -> anyhow::Result
 
 #[tokio::test]
 async fn registering_makes_account_profile_and_session() -> anyhow::Result<()> {
-    let (_server, mut https) = start().await?;
+    let (server, mut https) = start().await?;
     let answer = register(&mut https, &body("Alice", PASSWORD)).await?;
     assert_eq!(answer.status, 201);
     assert_eq!(answer.headers["cache-control"], "no-store");
@@ -47,7 +47,7 @@ async fn registering_makes_account_profile_and_session() -> anyhow::Result<()> {
     // Of many at once one gets the name.
     let mut registered = 0;
     let tries = (0..6).map(async |n| {
-        let mut https = Https::connect(_server.target(), HttpVersion::Http1).await?;
+        let mut https = Https::connect(server.target(), HttpVersion::Http1).await?;
         register(&mut https, &body("shared", &format!("a sentence for {n}"))).await
     });
     for answer in futures_util::future::try_join_all(tries).await? {

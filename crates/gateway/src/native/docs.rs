@@ -73,12 +73,12 @@ impl Modify for Bearer {
     }
 }
 
-/// The description of the native API (OpenAPI 3.1), in JSON.
+/// The description of the native API (`OpenAPI` 3.1), in JSON.
 pub fn openapi_json() -> String {
     Native::openapi().to_pretty_json().unwrap_or_default()
 }
 
-/// Shows this description (OpenAPI 3.1).
+/// Shows this description (`OpenAPI` 3.1).
 #[utoipa::path(
     get, path = "/openapi.json", tag = "documentation",
     responses((status = 200, description = "OpenAPI 3.1.", body = Object)),

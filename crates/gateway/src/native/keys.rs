@@ -28,6 +28,7 @@ use super::{
 use crate::{caller::BearerDevice, services::Services};
 
 /// The keys with which a device begins. All of them are in base64, as Signal's library serializes them.
+#[expect(clippy::struct_field_names, reason = "they are what clients call them")]
 #[derive(Deserialize, ToSchema)]
 pub(super) struct FirstKeys {
     /// The account's public identity key.

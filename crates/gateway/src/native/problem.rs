@@ -102,6 +102,7 @@ pub(crate) struct Problem {
 }
 
 /// Devices that a problem is about.
+#[expect(clippy::struct_field_names, reason = "they are what clients call them")]
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub(super) struct Devices {
     /// Devices of the recipient that were not addressed.

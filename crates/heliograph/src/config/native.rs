@@ -34,7 +34,7 @@ pub(crate) struct Passwords {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AccessTokens {
-    /// Who issues them (iss). Empty: public_url, or "heliograph" if that is empty too.
+    /// Who issues them (iss). Empty: `public_url`, or "heliograph" if that is empty too.
     pub(crate) issuer: String,
     /// Whom they are for (aud).
     pub(crate) audience: String,

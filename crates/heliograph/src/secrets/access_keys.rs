@@ -197,7 +197,7 @@ mod tests {
         let [current, former] = &ids(&second, &vault, START)[..] else { panic!() };
         assert_eq!(*former, ids(&first, &vault, START)[0]);
         assert_ne!(current, former);
-        assert_eq!(ids(&second, &vault, START.saturating_add(AFTERLIFE)), [current.clone()]);
+        assert_eq!(ids(&second, &vault, START.saturating_add(AFTERLIFE)), std::slice::from_ref(current));
         assert_eq!(second.shown(START).unwrap().len(), 2);
 
         let later = START.saturating_add(AFTERLIFE);
