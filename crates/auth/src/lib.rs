@@ -1,7 +1,7 @@
 //! Accounts, registration, credentials.
 //!
-//! What an account is ([`account`], [`device`]), how a phone number is proved ([`verification`]), how an
-//! account comes to be ([`registration`]) and gets more devices ([`linking`], [`devices`]), what one device hands
+//! What an account is ([`account`], [`device`]), who may have one ([`admission`]), how a phone number is proved
+//! ([`verification`]), how an account comes to be ([`registration`]) and gets more devices ([`linking`], [`devices`]), what one device hands
 //! over to another ([`handover`]), what becomes of devices that nobody uses ([`idle`]), how an account gets another
 //! number ([`change_number`]), who is calling ([`credentials`]), what it asks for besides ([`second_factor`]), what an
 //! account may set about itself ([`settings`]), how it is written to ([`mail`]), how its devices show recipients who they are ([`sender_certificate`]), how it shows that a person is behind it
@@ -9,6 +9,7 @@
 //! password are in [`native`]. What must be remembered is declared in [`store`].
 
 pub mod account;
+pub mod admission;
 pub mod attributes;
 pub mod audit;
 pub mod capabilities;

@@ -9,6 +9,7 @@ use protocol::{
 
 use crate::{
     account::{Account, AccountVersion},
+    admission::Admitted,
     capabilities::Capabilities,
     device::{Agent, Credential, Device, DeviceName, PushToken},
     revocation::QueueClear,
@@ -117,6 +118,8 @@ pub struct NewRegistration {
     pub registration_lock: Option<SaltedHash>,
     /// The recovery password; none leaves that of the number as it is.
     pub recovery_password: Option<SaltedHash>,
+    /// Why there may be an account if there is none; used up with it.
+    pub admitted: Admitted,
     /// The present moment.
     pub at: Timestamp,
     /// How long ago an account may have been deleted for its ACI to be taken up again.
@@ -153,6 +156,8 @@ pub enum RegisterOutcome {
     },
     /// The number's account is no longer the one that the checks were made on. Nothing was done.
     Outdated,
+    /// What admitted the account has been used up or taken back. Nothing was done.
+    NotAdmitted,
 }
 
 /// What is to become of one field.

@@ -267,6 +267,7 @@ async fn run(steps: Vec<Step>) {
         keys: None,
         device: world.device(0),
         session,
+        admitted: auth::admission::Admitted::Freely,
     };
     world.store.register(new).await.unwrap();
     world.live[0] = Some(known);

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use audit::Recorder;
 use auth::{
+    admission::Admission,
     change_number::ChangeNumberService,
     handover::HandoverService,
     idle::{IdleRound, IdleService},
@@ -60,6 +61,7 @@ pub(crate) fn start(
         native: backend.native.clone(),
         handovers: Arc::clone(&backend.handovers),
         reports: backend.reports.clone(),
+        admission: backend.admission.clone(),
         recorder: backend.recorder.clone(),
         checkpoints: Arc::clone(&backend.checkpoints),
         rotation: Arc::new(Rotation {
@@ -106,6 +108,7 @@ struct Tidying {
     native: NativeService,
     handovers: Arc<HandoverService>,
     reports: ReportService,
+    admission: Admission,
     recorder: Recorder,
     checkpoints: Arc<Mutex<Checkpoints>>,
     rotation: Arc<Rotation>,
@@ -158,6 +161,9 @@ impl Tidying {
         }
         if let Err(error) = self.reports.remove_expired().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "old reports were not removed");
+        }
+        if let Err(error) = self.admission.remove_expired().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "old invitations were not removed");
         }
         if let Err(error) = self.recorder.remove_expired().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "old audit records were not removed");

@@ -1,6 +1,7 @@
 //! The program: command line, configuration, wiring, start and stop.
 
 mod access_keys;
+mod admission;
 mod audit_log;
 mod background;
 mod client_config;
@@ -25,7 +26,9 @@ use anyhow::{Context, Result};
 use auth::audit::{Action, AuditEvent, Detail, Party};
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use uuid::Uuid;
 
+use admission::NewInvitation;
 use config::{Config, LogFormat};
 use push_command::{Subscription, Which};
 use secrets::Secrets;
@@ -72,6 +75,17 @@ enum Command {
     /// List and rotate the keys behind sender certificates and access tokens.
     #[command(subcommand)]
     Keys(Keys),
+    /// Make, list and revoke invitations.
+    #[command(subcommand)]
+    Invite(Invite),
+    /// List, approve and refuse those who asked to be let in.
+    #[command(subcommand)]
+    Registration(Registration),
+    /// Print the verification codes that wait to be handed in, for passing them on: a line of JSON each.
+    Codes {
+        #[command(flatten)]
+        place: Place,
+    },
     /// Check or export the audit log: who came in, who did not, and what was changed.
     #[command(subcommand)]
     Audit(Audit),
@@ -90,6 +104,62 @@ enum Command {
         /// Print a sample with every key and its default.
         #[arg(long)]
         defaults: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum Invite {
+    /// Make an invitation and print its code, which is shown only here.
+    Create {
+        #[command(flatten)]
+        place: Place,
+        /// The only number that can be registered with it; its code then has the six digits of a verification code.
+        #[arg(long, value_name = "NUMBER")]
+        number: Option<String>,
+        /// How many accounts it makes.
+        #[arg(long, default_value_t = 1)]
+        uses: u32,
+        /// Days it is good for.
+        #[arg(long, default_value_t = 7)]
+        days: u32,
+        /// What to remember about it.
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Print every invitation: a line of JSON each.
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Take an invitation back. Accounts it has made stay.
+    Revoke {
+        #[command(flatten)]
+        place: Place,
+        /// The invitation's id.
+        id: Uuid,
+    },
+}
+
+#[derive(Subcommand)]
+enum Registration {
+    /// Print who asked to be let in: a line of JSON each, the longest waiting first.
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Let somebody in.
+    Approve {
+        #[command(flatten)]
+        place: Place,
+        /// The id in the list.
+        id: Uuid,
+    },
+    /// Turn somebody away.
+    Refuse {
+        #[command(flatten)]
+        place: Place,
+        /// The id in the list.
+        id: Uuid,
     },
 }
 
@@ -256,6 +326,12 @@ fn run(command: Command) -> Result<()> {
         }
         Command::ClientConfig { place } => print(&client_config::json(&place.config()?)?),
         Command::Keys(command) => print(&keys(command)?),
+        Command::Invite(command) => invite(command),
+        Command::Registration(command) => registration(command),
+        Command::Codes { place } => {
+            let codes = runtime()?.block_on(admission::codes(&place.config()?))?;
+            codes.iter().try_for_each(|line| print(line))
+        }
         Command::Audit(command) => audit(command),
         Command::Push(command) => print(&push(command)?),
         Command::Reports { place } => {
@@ -265,6 +341,39 @@ fn run(command: Command) -> Result<()> {
         Command::Config { place, defaults: false } => {
             place.config()?;
             print("the configuration is fine")
+        }
+    }
+}
+
+fn invite(command: Invite) -> Result<()> {
+    let runtime = runtime()?;
+    match command {
+        Invite::Create { place, number, uses, days, note } => {
+            let new = NewInvitation { number, uses, days, note };
+            print(&runtime.block_on(admission::create_invite(&place.config()?, new))?)
+        }
+        Invite::List { place } => {
+            let lines = runtime.block_on(admission::invites(&place.config()?))?;
+            lines.iter().try_for_each(|line| print(line))
+        }
+        Invite::Revoke { place, id } => {
+            print(&runtime.block_on(admission::revoke_invite(&place.config()?, id))?)
+        }
+    }
+}
+
+fn registration(command: Registration) -> Result<()> {
+    let runtime = runtime()?;
+    match command {
+        Registration::List { place } => {
+            let lines = runtime.block_on(admission::applications(&place.config()?))?;
+            lines.iter().try_for_each(|line| print(line))
+        }
+        Registration::Approve { place, id } => {
+            print(&runtime.block_on(admission::decide(&place.config()?, id, true))?)
+        }
+        Registration::Refuse { place, id } => {
+            print(&runtime.block_on(admission::decide(&place.config()?, id, false))?)
         }
     }
 }

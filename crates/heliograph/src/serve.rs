@@ -47,7 +47,7 @@ pub(crate) async fn serve(config: Config, development: bool) -> Result<()> {
     let (chain, key) = secrets.tls()?;
     let tls = tls::server_config(chain, key)?;
     let vault = secrets.vault()?;
-    let backend = wiring::build(&config, &stores, &secrets, &vault).await?;
+    let backend = wiring::build(&config, &stores, &secrets, &vault, development).await?;
     let gateway_metrics = GatewayMetrics::default();
     let door = Door::new(backend.services.clone(), config.to_gateway(), gateway_metrics.clone());
     let listener = Listener::bind(config.listen)

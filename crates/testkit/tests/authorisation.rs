@@ -107,6 +107,7 @@ fn cases() -> Vec<Case> {
         rest(Device, post.clone(), "/v1/challenge/push", "", "404"),
         rest(Device, put.clone(), "/v1/challenge", CAPTCHA, "200"),
         rest(Device, get.clone(), "/v2/config", "", "200"),
+        rest(Anybody, get.clone(), "/invite", "", "200"),
         rest(Anybody, get.clone(), "/v1/keepalive", "", "200"),
         rest(Anybody, get.clone(), "/v1/keepalive/provisioning", "", "200"),
         rest(Device, put.clone(), "/v2/keys", "{}", DONE),

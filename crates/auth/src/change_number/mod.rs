@@ -187,13 +187,13 @@ impl ChangeNumberService {
         request: &ChangeNumberRequest,
     ) -> Result<AccountIdentity, ChangeNumberError> {
         let account = self.account(caller.aci).await?;
-        if !holds(&account, number) {
-            self.check_evidence(number, request.evidence.as_ref()).await?;
-        }
+        // An invitation lets a number in and does not show who holds it: it takes it from nobody.
+        let proved =
+            holds(&account, number) || self.check_evidence(number, request.evidence.as_ref()).await?;
         for _ in 0..TRIES {
             let account = self.account(caller.aci).await?;
             let parts = devices::check(&account, caller.device_id, request)?;
-            let displaces = self.displaced(&account, number, request).await?;
+            let displaces = self.displaced(&account, number, request, proved).await?;
             let change = self.number_change(&account, number.clone(), displaces, parts, caller, request);
             let at = change.at;
             if let NumberChanged::Changed { account, notices } = self.0.numbers.change_number(change).await? {
@@ -231,23 +231,25 @@ impl ChangeNumberService {
         if account.number.is_some() { Ok(account) } else { Err(ChangeNumberError::NoNumber) }
     }
 
+    /// Whether the evidence shows that the number is the caller's; evidence that shows nothing is an error.
     async fn check_evidence(
         &self,
         number: &PhoneNumber,
         evidence: Option<&NumberEvidence>,
-    ) -> Result<(), ChangeNumberError> {
+    ) -> Result<bool, ChangeNumberError> {
         let key = number.as_str().as_bytes();
         self.0.limits.check(LimitId::Registration, key, 1).map_err(ChangeNumberError::RateLimited)?;
         match evidence.ok_or(ChangeNumberError::Incomplete)? {
             NumberEvidence::Session(id) => match self.0.verification.proof(id, number).await? {
-                Proof::Verified => Ok(()),
+                Proof::Verified => Ok(true),
+                Proof::Invited(_) => Ok(false),
                 Proof::Unverified => Err(ChangeNumberError::NotVerified),
                 Proof::Other => Err(ChangeNumberError::WrongSession),
             },
             NumberEvidence::RecoveryPassword(password) => {
                 let record = self.0.accounts.number(number).await?;
                 let right = record.recovery_password.is_some_and(|hash| password.matches(&hash));
-                if right { Ok(()) } else { Err(ChangeNumberError::WrongRecoveryPassword) }
+                if right { Ok(true) } else { Err(ChangeNumberError::WrongRecoveryPassword) }
             }
         }
     }
@@ -258,6 +260,7 @@ impl ChangeNumberService {
         account: &Account,
         number: &PhoneNumber,
         request: &ChangeNumberRequest,
+        proved: bool,
     ) -> Result<Option<(Aci, AccountVersion)>, ChangeNumberError> {
         if holds(account, number) {
             return Ok(None);
@@ -265,6 +268,9 @@ impl ChangeNumberService {
         let parts = &self.0;
         let record = parts.accounts.number(number).await?;
         let Some(holder) = record.account.filter(|holder| holder.aci != account.aci) else { return Ok(None) };
+        if !proved {
+            return Err(ChangeNumberError::NotVerified);
+        }
         let check = LockCheck {
             accounts: &*parts.accounts,
             revocations: &parts.revocations,

@@ -3,6 +3,8 @@
 use limits::RetryAfter;
 use protocol::ambient::StorageError;
 
+use crate::admission::AdmissionError;
+
 use super::{hashing::HashingError, password::PasswordRefused};
 
 /// Why nobody was registered.
@@ -17,6 +19,9 @@ pub enum RegisterError {
     /// Somebody else has that name.
     #[error("the username is taken")]
     UsernameTaken,
+    /// Who registers is not let in.
+    #[error(transparent)]
+    NotAdmitted(#[from] AdmissionError),
     /// A pre-key is not signed by its identity key.
     #[error("a signature is wrong")]
     WrongSignature,

@@ -41,6 +41,7 @@ pub use store::NativeStore;
 pub use username::Username;
 
 use crate::{
+    admission::Admission,
     audit::{AuditTrail, Party},
     capabilities::Capabilities,
     device::{Agent, Credential, Device},
@@ -60,6 +61,8 @@ const AGENT: &str = "native";
 pub struct NativeParts {
     /// Remembers logins and sessions.
     pub store: Arc<dyn NativeStore>,
+    /// Decides who may have an account.
+    pub admission: Admission,
     /// Told of devices that are logged out.
     pub revocations: Revocations,
     /// Told of what happens.
@@ -86,6 +89,7 @@ pub struct NativeService(Arc<Inner>);
 
 struct Inner {
     store: Arc<dyn NativeStore>,
+    admission: Admission,
     revocations: Revocations,
     audit: Arc<dyn AuditTrail>,
     hasher: PasswordHasher,
@@ -103,6 +107,7 @@ impl NativeService {
         let guard = Guard::new(parts.limits, Arc::clone(&parts.clock));
         Self(Arc::new(Inner {
             store: parts.store,
+            admission: parts.admission,
             revocations: parts.revocations,
             audit: parts.audit,
             hasher: parts.hasher,

@@ -9,7 +9,11 @@ use super::{
     store::{NewNativeAccount, RegisterNativeOutcome},
 };
 use crate::{
-    audit::{Action, Detail},
+    admission::{
+        AdmissionError, Admitted,
+        invite::{InviteCode, InviteId},
+    },
+    audit::{Action, Detail, Party},
     service::Authenticated,
     store::IdentityKeys,
 };
@@ -29,6 +33,8 @@ pub struct RegisterRequest {
     pub registration_id: Option<RegistrationId>,
     /// The keys it begins with, if it has any yet.
     pub keys: Option<IdentityKeys>,
+    /// The code of an invitation.
+    pub invite: Option<InviteCode>,
 }
 
 impl NativeService {
@@ -47,18 +53,24 @@ impl NativeService {
         }
         inner.audit.ready()?;
         inner.guard.registration(origin).map_err(RegisterError::RateLimited)?;
+        // Before the password is hashed, which costs much more than saying no.
+        let admitted = inner.admission.admit_name(username.as_str(), None, request.invite.as_ref()).await?;
         let password = inner.hasher.hash(password).await?;
         let device = inner.new_device(request.device_identifier, request.label, request.registration_id);
         let registration_id = device.device.registration_id;
         let (session, refresh) = inner.new_session();
         let (id, expires) = (session.id, session.expires);
         let aci = Aci(inner.entropy.uuid());
-        let new = NewNativeAccount { aci, username, password, keys: request.keys, device, session };
+        let new = NewNativeAccount { aci, username, password, keys: request.keys, device, session, admitted };
         match inner.store.register(new).await? {
             RegisterNativeOutcome::UsernameTaken => Err(RegisterError::UsernameTaken),
+            RegisterNativeOutcome::NotAdmitted => Err(RegisterError::NotAdmitted(AdmissionError::NoInvite)),
             RegisterNativeOutcome::Registered => {
                 let device = Authenticated { aci, device_id: DeviceId::PRIMARY, pni: None };
                 inner.audit.record(Action::Register.by(aci).detail(Detail::NativeApi)).await;
+                if let Admitted::ByInvite(InviteId(invite)) = admitted {
+                    inner.audit.record(Action::UseInvite.by(aci).on(Party::Invite(invite))).await;
+                }
                 let tokens = inner.tokens(device.address(), id, &refresh, expires)?;
                 Ok(LoggedIn { device, registration_id, session: id, tokens })
             }

@@ -12,7 +12,7 @@ use super::{
     session::{DeviceIdentifier, DeviceLabel, LiveSession, NewSession, SessionId, SessionInfo},
     username::Username,
 };
-use crate::{device::Device, service::Authenticated, store::IdentityKeys};
+use crate::{admission::Admitted, device::Device, service::Authenticated, store::IdentityKeys};
 
 /// Remembers logins, native devices and sessions. Each method happens whole or not at all, and has happened for good
 /// when it answers. What is of a device goes with the device, and all of it with the account.
@@ -85,6 +85,8 @@ pub struct NewNativeAccount {
     pub device: NewNativeDevice,
     /// The device's session.
     pub session: NewSession,
+    /// Why there may be such an account; used up with it.
+    pub admitted: Admitted,
 }
 
 /// A native device to be added.
@@ -105,6 +107,8 @@ pub enum RegisterNativeOutcome {
     Registered,
     /// Somebody else has that name.
     UsernameTaken,
+    /// What admitted the account has been used up or taken back. Nothing was done.
+    NotAdmitted,
 }
 
 /// A login as it is remembered.

@@ -22,7 +22,8 @@ pub use request::{Evidence, InvalidRequest, RegistrationRequest};
 
 use crate::{
     account::{Account, AccountVersion},
-    audit::{Action, AuditTrail, Detail},
+    admission::{Admission, AdmissionError, Admitted, invite::InviteId},
+    audit::{Action, AuditTrail, Detail, Party},
     capabilities::Capability,
     credentials::BasicCredentials,
     device::{Agent, Credential, Device},
@@ -61,6 +62,8 @@ pub struct RegistrationParts {
     pub second_factors: Arc<SecondFactors>,
     /// Told of devices that registration throws out.
     pub revocations: Revocations,
+    /// Decides who may have a new account.
+    pub admission: Admission,
     /// Told of what happens.
     pub audit: Arc<dyn AuditTrail>,
     /// How often somebody may do what.
@@ -104,6 +107,9 @@ pub enum RegisterError {
     /// The session is not verified.
     #[error("the session is not verified")]
     NotVerified,
+    /// The number has no account, and who asks for one is not let in.
+    #[error("registration is not open to them")]
+    NotAdmitted,
     /// The recovery password is wrong.
     #[error("the recovery password is wrong")]
     WrongRecoveryPassword,
@@ -162,7 +168,7 @@ impl RegistrationService {
             .limits
             .check(LimitId::Registration, number.as_str().as_bytes(), 1)
             .map_err(RegisterError::RateLimited)?;
-        self.check_session(&number, &request.evidence).await?;
+        let invite = self.check_session(&number, &request.evidence).await?;
 
         let device = self.primary(credentials, &request, agent);
         let mut proven = None;
@@ -173,25 +179,64 @@ impl RegistrationService {
                 self.check_one_time_password(account.aci, &request, &mut proven).await?;
             }
             let replaces = record.account.as_ref().map(|account| (account.aci, account.version));
-            let registration = self.registration(&number, replaces, &request, &pni_keys, &device);
+            let admitted = self.admit(&number, record.account.as_ref(), invite, credentials).await?;
+            let mut registration = self.registration(&number, replaces, &request, &pni_keys, &device);
+            registration.admitted = admitted;
             let at = registration.at;
-            if let RegisterOutcome::Registered { account, replaced } =
-                self.0.accounts.register(registration).await?
-            {
-                let registered = self.registered(&account, replaced.as_deref(), at).await;
-                self.tell(&account, replaced.is_some(), &request.evidence).await;
-                return Ok(registered);
+            match self.0.accounts.register(registration).await? {
+                RegisterOutcome::Registered { account, replaced } => {
+                    let registered = self.registered(&account, replaced.as_deref(), at).await;
+                    self.tell(&account, replaced.is_some(), &request.evidence).await;
+                    self.tell_admitted(account.aci, admitted).await;
+                    return Ok(registered);
+                }
+                RegisterOutcome::NotAdmitted => return Err(RegisterError::NotAdmitted),
+                RegisterOutcome::Outdated => {}
             }
         }
         Err(RegisterError::Storage(StorageError::unavailable("the number's account is changed all the time")))
     }
 
-    async fn check_session(&self, number: &PhoneNumber, evidence: &Evidence) -> Result<(), RegisterError> {
-        let Evidence::Session(id) = evidence else { return Ok(()) };
+    async fn check_session(
+        &self,
+        number: &PhoneNumber,
+        evidence: &Evidence,
+    ) -> Result<Option<InviteId>, RegisterError> {
+        let Evidence::Session(id) = evidence else { return Ok(None) };
         match self.0.verification.proof(id, number).await? {
-            Proof::Verified => Ok(()),
+            Proof::Verified => Ok(None),
+            Proof::Invited(invite) => Ok(Some(invite)),
             Proof::Unverified => Err(RegisterError::NotVerified),
             Proof::Other => Err(RegisterError::Mismatch),
+        }
+    }
+
+    /// Why the number may have an account: one that has is in already.
+    ///
+    /// An invitation lets somebody in and does not show that they hold the number. If the number has an account by now, it
+    /// counts only for the one that has just been made by it, whose client may not have heard so.
+    async fn admit(
+        &self,
+        number: &PhoneNumber,
+        account: Option<&Account>,
+        invite: Option<InviteId>,
+        credentials: &BasicCredentials,
+    ) -> Result<Admitted, RegisterError> {
+        if let Some(account) = account {
+            let primary = account.device(DeviceId::PRIMARY);
+            let own = primary.is_some_and(|device| device.credential.accepts(credentials.password()));
+            return if invite.is_none() || own {
+                Ok(Admitted::Freely)
+            } else {
+                Err(RegisterError::NotVerified)
+            };
+        }
+        match self.0.admission.admit_number(number, invite).await {
+            Ok(admitted) => Ok(admitted),
+            Err(AdmissionError::Storage(error)) => Err(error.into()),
+            Err(AdmissionError::Refused | AdmissionError::NoInvite | AdmissionError::Pending) => {
+                Err(RegisterError::NotAdmitted)
+            }
         }
     }
 
@@ -280,6 +325,7 @@ impl RegistrationService {
                 .as_ref()
                 .map(|token| SaltedHash::new(token.as_bytes(), entropy)),
             recovery_password: attributes.recovery_password.as_ref().map(|password| password.hash(entropy)),
+            admitted: Admitted::Freely,
             at,
             reuse_deleted_since: Timestamp::from_millis(at.as_millis().saturating_sub(deleted_life)),
         }
@@ -298,6 +344,12 @@ impl RegistrationService {
             Evidence::Receipt(_) => event,
         };
         self.0.audit.record(event).await;
+    }
+
+    async fn tell_admitted(&self, aci: Aci, admitted: Admitted) {
+        if let Admitted::ByInvite(InviteId(invite)) = admitted {
+            self.0.audit.record(Action::UseInvite.by(aci).on(Party::Invite(invite))).await;
+        }
     }
 
     async fn registered(&self, account: &Account, replaced: Option<&Account>, at: Timestamp) -> Registered {

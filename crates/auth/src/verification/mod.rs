@@ -13,12 +13,14 @@ pub use captcha::{AcceptAnyCaptcha, CaptchaError, CaptchaVerdict, CaptchaVerifie
 pub use code::Code;
 pub use id::{InvalidSessionId, SessionId};
 pub use outbox::Outbox;
-pub use provider::{CodeMessage, CodeSender, NotDelivered, SendCodeError, Transport};
+pub use provider::{
+    CodeMessage, CodeSender, CodeVerdict, NotDelivered, SendCodeError, ShownToOperator, Transport,
+};
 pub(crate) use service::{CAPTCHA_LEN_MAX, Proof};
 pub use service::{
     CodeRequest, CreateSessionError, SessionError, SessionUpdate, VerificationParts, VerificationService,
 };
 pub use session::{
-    GUESSES_PER_CODE, IDLE_LIFE, RequestedInformation, Session, SessionView, VerificationPolicy,
+    GUESSES_PER_CODE, IDLE_LIFE, RequestedInformation, Session, SessionView, VerificationPolicy, WaitingCode,
 };
 pub use store::{SessionStore, StoredSession};

@@ -35,7 +35,7 @@ pub struct CodeMessage {
     pub to: PhoneNumber,
     /// The way.
     pub transport: Transport,
-    /// The code.
+    /// The code, unless the provider draws it.
     pub code: Code,
     /// What the client calls itself (`ios`, `android-2021-03`, …), which decides how a text message is
     /// written for the app to read it by itself.
@@ -85,9 +85,41 @@ impl NotDelivered {
     }
 }
 
+/// What a provider that checks codes says of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeVerdict {
+    /// It is right.
+    Right,
+    /// It is wrong; another may be tried.
+    Wrong,
+    /// No code is right any more: another must be sent.
+    Over,
+}
+
 /// Sends verification codes.
 #[async_trait]
 pub trait CodeSender: Send + Sync + 'static {
     /// Sends a code. When this answers, the provider has taken it.
     async fn send(&self, message: CodeMessage) -> Result<(), SendCodeError>;
+
+    /// Whether the provider draws and checks codes itself; the code of a message then means nothing.
+    fn checks_codes(&self) -> bool {
+        false
+    }
+
+    /// What a provider that checks codes says of one. It is asked once for each that is handed in.
+    async fn check(&self, _number: &PhoneNumber, _guess: &Code) -> Result<CodeVerdict, SendCodeError> {
+        Ok(CodeVerdict::Wrong)
+    }
+}
+
+/// Sends nothing: the operator looks codes up and passes them on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ShownToOperator;
+
+#[async_trait]
+impl CodeSender for ShownToOperator {
+    async fn send(&self, _: CodeMessage) -> Result<(), SendCodeError> {
+        Ok(())
+    }
 }

@@ -9,12 +9,13 @@ use protocol::{
 };
 
 use super::{
-    CaptchaError, CaptchaVerdict, CaptchaVerifier, Code, CodeMessage, CodeSender, InvalidSessionId,
-    NotDelivered, SendCodeError, Session, SessionId, SessionStore, SessionView, StoredSession, Transport,
-    VerificationPolicy,
-    session::{CodeDecision, GuessDecision},
+    CaptchaError, CaptchaVerdict, CaptchaVerifier, Code, CodeMessage, CodeSender, CodeVerdict,
+    InvalidSessionId, NotDelivered, SendCodeError, Session, SessionId, SessionStore, SessionView,
+    StoredSession, Transport, VerificationPolicy,
+    session::{CodeDecision, Expected, GuessDecision, Judgement},
 };
 use crate::{
+    admission::{Admission, NumberStep, invite::InviteId},
     audit::{Action, AuditTrail, Detail, Party},
     challenge::{PushChallenge, PushChallengeMessage, PushChallengeTo, PushChallenges},
     device::PushToken,
@@ -41,6 +42,8 @@ pub struct VerificationParts {
     pub sender: Arc<dyn CodeSender>,
     /// Judges captchas.
     pub captcha: Arc<dyn CaptchaVerifier>,
+    /// Decides whether somebody whose number has no account gets a code.
+    pub admission: Admission,
     /// Told of what happens.
     pub audit: Arc<dyn AuditTrail>,
     /// Delivers push challenges, which serve in place of captchas.
@@ -115,6 +118,9 @@ pub enum SessionError {
         /// How long to wait.
         retry_after: Option<RetryAfter>,
     },
+    /// The provider that would know whether a code is right does not say.
+    #[error("the code cannot be checked")]
+    Unchecked,
     /// The captcha provider cannot be reached.
     #[error("captchas cannot be judged")]
     CaptchaUnavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -150,6 +156,9 @@ pub struct CodeRequest {
 pub(crate) enum Proof {
     /// Whoever holds the session holds the number.
     Verified,
+    /// Whoever holds the session has the code of that invitation. That shows nothing about the number: it must not be
+    /// taken from anybody who has it.
+    Invited(InviteId),
     /// It is about that number, but no code was handed in.
     Unverified,
     /// There is no such session, or it is about another number.
@@ -237,30 +246,56 @@ impl VerificationService {
         }
     }
 
-    /// Sends a code.
+    /// Sends a code, or where an invitation's is expected, sends none.
     pub async fn request_code(&self, id: &str, request: CodeRequest) -> Result<SessionView, SessionError> {
         let id = read_id(id)?;
         let transport = request.transport;
-        let fresh = Code::random(&*self.0.entropy);
-        let decide =
-            |session: &mut Session, now| session.request_code(transport, fresh.clone(), &self.0.policy, now);
-        // The limit of the number is asked only for requests that would otherwise be carried out, and
-        // before anything is noted.
-        let mut preview = self.load(&id).await?.session;
-        if let CodeDecision::Send(_) = decide(&mut preview.clone(), self.0.clock.now()) {
-            let number = preview.number().clone();
-            self.limit(LimitId::VerificationCodeSend, number.as_str().as_bytes(), &id, &preview)?;
-        }
-        // The code is kept before it is sent: one that arrives is always right, whatever happens here.
-        let (session, decision) = self.change(&id, decide).await?;
-        preview = session;
-        let view = self.view(&id, &preview);
+        let mut expected = Expected::Code(Code::random(&*self.0.entropy));
+        let decide = |session: &mut Session, expected: &Expected, now| {
+            session.request_code(transport, expected.clone(), &self.0.policy, now)
+        };
+        let preview = self.load(&id).await?.session;
+        let mut decision = decide(&mut preview.clone(), &expected, self.0.clock.now());
+        let session = if let CodeDecision::Send(_) = decision {
+            // The limit of the number is asked only for requests that would otherwise be carried out, and before
+            // anything is noted.
+            self.limit(LimitId::VerificationCodeSend, preview.number().as_str().as_bytes(), &id, &preview)?;
+            expected = self.expected(preview.number(), expected).await?;
+            // The code is kept before it is sent: one that arrives is always right, whatever happens here.
+            let (session, decided) = self.change(&id, |session, now| decide(session, &expected, now)).await?;
+            decision = decided;
+            session
+        } else {
+            self.change(&id, |_, _| ()).await?.0
+        };
+        let view = self.view(&id, &session);
         match decision {
-            CodeDecision::Send(code) => self.send(&id, &preview, code, request).await.map(|()| view),
-            CodeDecision::JustSent => Ok(view),
+            CodeDecision::Send(Expected::Invite) | CodeDecision::JustSent => Ok(view),
+            CodeDecision::Send(expected) => {
+                // A provider that draws codes itself makes nothing of ours.
+                let code = match expected {
+                    Expected::Code(code) => code,
+                    Expected::Provider | Expected::Invite => Code::random(&*self.0.entropy),
+                };
+                self.send(&id, &session, code, request).await.map(|()| view)
+            }
             CodeDecision::NotReady => Err(SessionError::NotReady(view)),
             CodeDecision::TooEarly(wait) => {
                 Err(SessionError::RateLimited { session: view, retry_after: wait.map(RetryAfter) })
+            }
+        }
+    }
+
+    /// What code will be right for that number: a number without an account is asked for what admits it.
+    async fn expected(&self, number: &PhoneNumber, fresh: Expected) -> Result<Expected, SessionError> {
+        let known = self.0.accounts.number(number).await?.account.is_some();
+        let step = if known { NumberStep::Send } else { self.0.admission.number_step(number).await? };
+        match step {
+            NumberStep::Send if self.0.sender.checks_codes() => Ok(Expected::Provider),
+            NumberStep::Send => Ok(fresh),
+            NumberStep::ExpectInvite => Ok(Expected::Invite),
+            NumberStep::Refuse { permanent } => {
+                Err(SessionError::NotDelivered { reason: NotDelivered::ProviderRejected, permanent })
             }
         }
     }
@@ -270,20 +305,20 @@ impl VerificationService {
         let id = read_id(id)?;
         let guess = Code::guess(code).ok_or(SessionError::Malformed)?;
         let session = self.load(&id).await?.session;
-        let now = self.0.clock.now();
-        if matches!(session.clone().submit(&guess, now), GuessDecision::Right | GuessDecision::Wrong) {
-            self.limit(LimitId::VerificationCodeCheck, session.number().as_str().as_bytes(), &id, &session)?;
-        }
-        if session.would_verify(&guess) {
+        let judgement = self.judge(&id, &session, &guess).await?;
+        if session.would_verify(&guess, judgement, self.0.clock.now()) {
             // Whoever knew the recovery password is not necessarily who holds the number now. Before the
             // session is verified, so that a failure in between can be tried again.
             self.0.accounts.remove_recovery_password(session.number()).await?;
         }
-        let (session, decision) = self.change(&id, |session, now| session.submit(&guess, now)).await?;
+        let (session, decision) =
+            self.change(&id, |session, now| session.submit(&guess, judgement, now)).await?;
         let view = self.view(&id, &session);
         match decision {
             GuessDecision::Right => {
-                self.0.audit.record(Action::Verify.by(session.number())).await;
+                let event = Action::Verify.by(session.number());
+                let by = if session.invite().is_some() { Detail::Invite } else { Detail::Session };
+                self.0.audit.record(event.detail(by)).await;
                 Ok(view)
             }
             GuessDecision::Wrong => {
@@ -294,6 +329,37 @@ impl VerificationService {
             GuessDecision::TooEarly(wait) => {
                 Err(SessionError::RateLimited { session: view, retry_after: Some(RetryAfter(wait)) })
             }
+        }
+    }
+
+    /// Finds out about a code that the session cannot judge by itself, if it is looked at at all.
+    async fn judge(
+        &self,
+        id: &SessionId,
+        session: &Session,
+        guess: &Code,
+    ) -> Result<Judgement, SessionError> {
+        let number = session.number();
+        let Some(expected) = session.expects(self.0.clock.now()) else { return Ok(Judgement::Own) };
+        self.limit(LimitId::VerificationCodeCheck, number.as_str().as_bytes(), id, session)?;
+        match expected {
+            Expected::Code(_) => Ok(Judgement::Own),
+            Expected::Invite => {
+                let invite = self.0.admission.invite_for_number(number, guess.as_str()).await?;
+                Ok(invite.map_or(Judgement::Wrong, |invite| Judgement::Right(Some(invite))))
+            }
+            Expected::Provider => match self.0.sender.check(number, guess).await {
+                Ok(CodeVerdict::Right) => Ok(Judgement::Right(None)),
+                Ok(CodeVerdict::Wrong) => Ok(Judgement::Wrong),
+                Ok(CodeVerdict::Over) => Ok(Judgement::Over),
+                Err(SendCodeError::RateLimited(wait)) => Err(SessionError::RateLimited {
+                    session: self.view(id, session),
+                    retry_after: wait.map(RetryAfter),
+                }),
+                Err(SendCodeError::NotDelivered { .. } | SendCodeError::TransportUnavailable) => {
+                    Err(SessionError::Unchecked)
+                }
+            },
         }
     }
 
@@ -308,7 +374,9 @@ impl VerificationService {
         let found = self.0.sessions.load(&id, self.0.clock.now()).await?;
         Ok(match found.map(|found| found.session) {
             Some(session) if session.number() != number => Proof::Other,
-            Some(session) if session.is_verified() => Proof::Verified,
+            Some(session) if session.is_verified() => {
+                session.invite().map_or(Proof::Verified, Proof::Invited)
+            }
             Some(_) => Proof::Unverified,
             None => Proof::Other,
         })

@@ -6,7 +6,7 @@ use protocol::{PhoneNumber, ambient::Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Code, SessionId, Transport};
-use crate::challenge::PushChallenge;
+use crate::{admission::invite::InviteId, challenge::PushChallenge};
 
 /// How long a session lives after it was last used.
 pub const IDLE_LIFE: Duration = Duration::from_mins(10);
@@ -66,14 +66,55 @@ pub struct Session {
     sms: Sends,
     voice: Sends,
     verified: bool,
+    /// The invitation by which it was verified.
+    #[serde(default)]
+    invite: Option<InviteId>,
     expires: Timestamp,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct IssuedCode {
-    code: Code,
+    expected: Expected,
     wrong_guesses: u8,
     next_guess: Timestamp,
+}
+
+/// What makes a code that is handed in right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Expected {
+    /// It is this one.
+    Code(Code),
+    /// Whoever sent it says so.
+    Provider,
+    /// It is an invitation's.
+    Invite,
+}
+
+/// What was found out elsewhere about a code that was handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// It is for the session to tell.
+    Own,
+    /// It is right, and the code of that invitation if it is one.
+    Right(Option<InviteId>),
+    /// It is wrong.
+    Wrong,
+    /// None is right any more: another must be sent.
+    Over,
+}
+
+/// A code of ours that waits to be handed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingCode {
+    /// The number it is for.
+    pub number: PhoneNumber,
+    /// The code.
+    pub code: Code,
+    /// How it was asked for last.
+    pub transport: Transport,
+    /// When it was asked for last.
+    pub asked: Timestamp,
 }
 
 /// How often and when a transport was used.
@@ -116,8 +157,8 @@ pub struct SessionView {
 /// What a request for a code leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CodeDecision {
-    /// Send this one.
-    Send(Code),
+    /// Have it sent; this one, unless whoever sends it draws it.
+    Send(Expected),
     /// It has just been sent.
     JustSent,
     /// Not yet, or (without a time) not any more.
@@ -150,6 +191,7 @@ impl Session {
             sms: Sends::default(),
             voice: Sends::default(),
             verified: false,
+            invite: None,
             expires: now.saturating_add(IDLE_LIFE),
         }
     }
@@ -162,6 +204,23 @@ impl Session {
     /// Whether it is proved.
     pub fn is_verified(&self) -> bool {
         self.verified
+    }
+
+    /// The invitation whose code was handed in, if one was.
+    pub fn invite(&self) -> Option<InviteId> {
+        self.invite
+    }
+
+    /// The code that waits to be handed in, if it is one of ours.
+    pub fn waiting_code(&self) -> Option<WaitingCode> {
+        let issued = self.code.as_ref().filter(|_| !self.verified)?;
+        let Expected::Code(code) = &issued.expected else { return None };
+        let times = [(Transport::Sms, self.sms.last), (Transport::Voice, self.voice.last)];
+        let (transport, asked) = times
+            .into_iter()
+            .filter_map(|(transport, at)| Some((transport, at?)))
+            .max_by_key(|(_, at)| *at)?;
+        Some(WaitingCode { number: self.number.clone(), code: code.clone(), transport, asked })
     }
 
     /// When the session ends unless it is used.
@@ -212,7 +271,7 @@ impl Session {
     pub(super) fn request_code(
         &mut self,
         transport: Transport,
-        fresh: Code,
+        fresh: Expected,
         policy: &VerificationPolicy,
         now: Timestamp,
     ) -> CodeDecision {
@@ -229,9 +288,17 @@ impl Session {
             Some(_) => {
                 let sends = self.sends_mut(transport);
                 *sends = Sends { count: sends.count.saturating_add(1), last: Some(now) };
-                let issued =
-                    self.code.get_or_insert(IssuedCode { code: fresh, wrong_guesses: 0, next_guess: now });
-                CodeDecision::Send(issued.code.clone())
+                let same_kind = |issued: &IssuedCode| {
+                    std::mem::discriminant(&issued.expected) == std::mem::discriminant(&fresh)
+                };
+                match &self.code {
+                    Some(issued) if same_kind(issued) => CodeDecision::Send(issued.expected.clone()),
+                    _ => {
+                        let expected = fresh.clone();
+                        self.code = Some(IssuedCode { expected, wrong_guesses: 0, next_guess: now });
+                        CodeDecision::Send(fresh)
+                    }
+                }
             }
         }
     }
@@ -241,8 +308,14 @@ impl Session {
         *sends = Sends { count: sends.count.saturating_sub(1), last: None };
     }
 
+    /// What makes a code right that is handed in now; nothing if it is not looked at.
+    pub(super) fn expects(&self, now: Timestamp) -> Option<&Expected> {
+        let issued = self.code.as_ref().filter(|_| !self.verified)?;
+        issued.next_guess.saturating_since(now).is_zero().then_some(&issued.expected)
+    }
+
     /// Decides on a code handed in, and notes the outcome.
-    pub(super) fn submit(&mut self, guess: &Code, now: Timestamp) -> GuessDecision {
+    pub(super) fn submit(&mut self, guess: &Code, judgement: Judgement, now: Timestamp) -> GuessDecision {
         let Some(issued) = self.code.as_mut().filter(|_| !self.verified) else {
             return GuessDecision::NotReady;
         };
@@ -250,10 +323,21 @@ impl Session {
         if !wait.is_zero() {
             return GuessDecision::TooEarly(wait);
         }
-        if issued.code.is(guess) {
-            self.verified = true;
-            self.code = None;
-            return GuessDecision::Right;
+        let own = matches!(&issued.expected, Expected::Code(code) if code.is(guess));
+        match judgement {
+            Judgement::Right(invite) => {
+                self.verify(invite);
+                return GuessDecision::Right;
+            }
+            Judgement::Own if own => {
+                self.verify(None);
+                return GuessDecision::Right;
+            }
+            Judgement::Over => {
+                self.code = None;
+                return GuessDecision::NotReady;
+            }
+            Judgement::Own | Judgement::Wrong => {}
         }
         issued.next_guess = now.saturating_add(GUESS_WAIT[usize::from(issued.wrong_guesses)]);
         issued.wrong_guesses += 1;
@@ -263,9 +347,15 @@ impl Session {
         GuessDecision::Wrong
     }
 
+    fn verify(&mut self, invite: Option<InviteId>) {
+        self.verified = true;
+        self.invite = invite;
+        self.code = None;
+    }
+
     /// Whether the code handed in is right, without noting anything.
-    pub(super) fn would_verify(&self, guess: &Code) -> bool {
-        self.code.as_ref().is_some_and(|issued| issued.code.is(guess))
+    pub(super) fn would_verify(&self, guess: &Code, judgement: Judgement, now: Timestamp) -> bool {
+        self.clone().submit(guess, judgement, now) == GuessDecision::Right
     }
 
     pub(super) fn view(&self, id: &SessionId, policy: &VerificationPolicy, now: Timestamp) -> SessionView {
@@ -344,6 +434,10 @@ mod tests {
         Code::guess(text).unwrap()
     }
 
+    fn own(text: &str) -> Expected {
+        Expected::Code(code(text))
+    }
+
     fn session(policy: &VerificationPolicy) -> Session {
         Session::new("+15550100001".parse().unwrap(), policy, START)
     }
@@ -376,13 +470,13 @@ mod tests {
     fn a_strict_server_sends_no_code_before_the_captcha() {
         let policy = strict();
         let mut session = session(&policy);
-        assert_eq!(session.request_code(Transport::Sms, code("1"), &policy, START), CodeDecision::NotReady);
+        assert_eq!(session.request_code(Transport::Sms, own("1"), &policy, START), CodeDecision::NotReady);
         assert_eq!(view(&session, &policy, 0).next_sms, None);
         session.captcha_accepted();
         let seen = view(&session, &policy, 0);
         assert!(seen.allowed_to_request_code && seen.requested_information.is_empty());
         assert!(matches!(
-            session.request_code(Transport::Sms, code("1"), &policy, START),
+            session.request_code(Transport::Sms, own("1"), &policy, START),
             CodeDecision::Send(_)
         ));
     }
@@ -409,14 +503,14 @@ mod tests {
     fn resending_waits_longer_each_time_and_ends() {
         let policy = VerificationPolicy::default();
         let mut session = session(&policy);
-        let first = code("123456");
+        let first = own("123456");
         assert_eq!(
             session.request_code(Transport::Sms, first.clone(), &policy, at(0)),
             CodeDecision::Send(first.clone())
         );
-        assert_eq!(session.request_code(Transport::Sms, code("2"), &policy, at(4)), CodeDecision::JustSent);
+        assert_eq!(session.request_code(Transport::Sms, own("2"), &policy, at(4)), CodeDecision::JustSent);
         assert_eq!(
-            session.request_code(Transport::Sms, code("2"), &policy, at(10)),
+            session.request_code(Transport::Sms, own("2"), &policy, at(10)),
             CodeDecision::TooEarly(Some(Duration::from_secs(20)))
         );
         assert_eq!(view(&session, &policy, 10).next_sms, Some(20));
@@ -424,11 +518,11 @@ mod tests {
         let mut now = 0;
         for wait in [30, 60, 120, 300] {
             now += wait;
-            let again = session.request_code(Transport::Sms, code("2"), &policy, at(now));
+            let again = session.request_code(Transport::Sms, own("2"), &policy, at(now));
             assert_eq!(again, CodeDecision::Send(first.clone()), "the code stays the same");
         }
         assert_eq!(
-            session.request_code(Transport::Sms, code("2"), &policy, at(now + 10_000)),
+            session.request_code(Transport::Sms, own("2"), &policy, at(now + 10_000)),
             CodeDecision::TooEarly(None)
         );
         assert_eq!(view(&session, &policy, now + 10_000).next_sms, None);
@@ -438,10 +532,10 @@ mod tests {
     fn a_code_that_could_not_be_sent_may_be_requested_at_once() {
         let policy = VerificationPolicy::default();
         let mut session = session(&policy);
-        session.request_code(Transport::Sms, code("1"), &policy, at(0));
+        session.request_code(Transport::Sms, own("1"), &policy, at(0));
         session.send_failed(Transport::Sms);
         assert!(matches!(
-            session.request_code(Transport::Sms, code("1"), &policy, at(0)),
+            session.request_code(Transport::Sms, own("1"), &policy, at(0)),
             CodeDecision::Send(_)
         ));
     }
@@ -450,15 +544,15 @@ mod tests {
     fn the_right_code_verifies_once() {
         let policy = VerificationPolicy::default();
         let mut session = session(&policy);
-        assert_eq!(session.submit(&code("123456"), at(0)), GuessDecision::NotReady);
-        session.request_code(Transport::Sms, code("123456"), &policy, at(0));
+        assert_eq!(session.submit(&code("123456"), Judgement::Own, at(0)), GuessDecision::NotReady);
+        session.request_code(Transport::Sms, own("123456"), &policy, at(0));
         assert_eq!(view(&session, &policy, 0).next_verification_attempt, Some(0));
-        assert_eq!(session.submit(&code("000000"), at(1)), GuessDecision::Wrong);
+        assert_eq!(session.submit(&code("000000"), Judgement::Own, at(1)), GuessDecision::Wrong);
         assert!(!session.is_verified());
-        assert_eq!(session.submit(&code("123456"), at(2)), GuessDecision::Right);
+        assert_eq!(session.submit(&code("123456"), Judgement::Own, at(2)), GuessDecision::Right);
         assert!(session.is_verified());
-        assert_eq!(session.submit(&code("123456"), at(3)), GuessDecision::NotReady);
-        assert_eq!(session.request_code(Transport::Sms, code("1"), &policy, at(900)), CodeDecision::NotReady);
+        assert_eq!(session.submit(&code("123456"), Judgement::Own, at(3)), GuessDecision::NotReady);
+        assert_eq!(session.request_code(Transport::Sms, own("1"), &policy, at(900)), CodeDecision::NotReady);
         let seen = view(&session, &policy, 3);
         assert_eq!((seen.next_sms, seen.next_call, seen.next_verification_attempt), (None, None, None));
     }
@@ -467,18 +561,18 @@ mod tests {
     fn guessing_slows_down_and_voids_the_code() {
         let policy = VerificationPolicy::default();
         let mut session = session(&policy);
-        session.request_code(Transport::Sms, code("123456"), &policy, at(0));
+        session.request_code(Transport::Sms, own("123456"), &policy, at(0));
         let (mut now, mut waited) = (0, 0);
         for _ in 0..GUESSES_PER_CODE {
-            if let GuessDecision::TooEarly(wait) = session.submit(&code("000000"), at(now)) {
+            if let GuessDecision::TooEarly(wait) = session.submit(&code("000000"), Judgement::Own, at(now)) {
                 waited += wait.as_secs();
                 now += wait.as_secs();
-                assert_eq!(session.submit(&code("000000"), at(now)), GuessDecision::Wrong);
+                assert_eq!(session.submit(&code("000000"), Judgement::Own, at(now)), GuessDecision::Wrong);
             }
         }
         assert!(waited >= 60, "{waited}");
-        assert_eq!(session.submit(&code("123456"), at(now + 600)), GuessDecision::NotReady);
-        let fresh = code("654321");
+        assert_eq!(session.submit(&code("123456"), Judgement::Own, at(now + 600)), GuessDecision::NotReady);
+        let fresh = own("654321");
         let sent = session.request_code(Transport::Sms, fresh.clone(), &policy, at(now + 600));
         assert_eq!(sent, CodeDecision::Send(fresh));
     }
@@ -487,8 +581,8 @@ mod tests {
     fn the_stored_form_comes_back() {
         let policy = VerificationPolicy::default();
         let mut session = session(&policy);
-        session.request_code(Transport::Voice, code("123456"), &policy, at(0));
-        session.submit(&code("1"), at(0));
+        session.request_code(Transport::Voice, own("123456"), &policy, at(0));
+        session.submit(&code("1"), Judgement::Own, at(0));
         let stored = serde_json::to_vec(&session).unwrap();
         assert_eq!(serde_json::from_slice::<Session>(&stored).unwrap(), session);
     }
@@ -500,5 +594,50 @@ mod tests {
         assert_eq!(session.expires(), at(600));
         session.touch(at(60));
         assert_eq!(session.expires(), at(660));
+    }
+
+    #[test]
+    fn an_invitations_code_verifies_only_by_somebody_elses_judgement() {
+        let policy = VerificationPolicy::default();
+        let mut session = session(&policy);
+        session.request_code(Transport::Sms, Expected::Invite, &policy, at(0));
+        assert_eq!(view(&session, &policy, 0).next_verification_attempt, Some(0), "like any other");
+        assert_eq!(session.waiting_code(), None);
+        assert_eq!(session.expects(at(0)), Some(&Expected::Invite));
+        assert_eq!(session.submit(&code("123456"), Judgement::Own, at(0)), GuessDecision::Wrong);
+        let invite = InviteId(uuid::Uuid::from_u128(1));
+        assert_eq!(
+            session.submit(&code("123456"), Judgement::Right(Some(invite)), at(1)),
+            GuessDecision::Right
+        );
+        assert_eq!((session.is_verified(), session.invite()), (true, Some(invite)));
+    }
+
+    #[test]
+    fn what_a_provider_has_given_up_must_be_asked_for_anew() {
+        let policy = VerificationPolicy::default();
+        let mut session = session(&policy);
+        session.request_code(Transport::Sms, Expected::Provider, &policy, at(0));
+        assert_eq!(session.submit(&code("1"), Judgement::Over, at(0)), GuessDecision::NotReady);
+        assert_eq!(session.expects(at(0)), None);
+        let again = session.request_code(Transport::Sms, Expected::Provider, &policy, at(30));
+        assert_eq!(again, CodeDecision::Send(Expected::Provider));
+        assert_eq!(session.submit(&code("1"), Judgement::Right(None), at(31)), GuessDecision::Right);
+    }
+
+    #[test]
+    fn the_code_that_waits_is_known_until_it_is_used() {
+        let policy = VerificationPolicy::default();
+        let mut session = session(&policy);
+        assert_eq!(session.waiting_code(), None);
+        session.request_code(Transport::Sms, own("123456"), &policy, at(0));
+        session.request_code(Transport::Voice, own("2"), &policy, at(9));
+        let waiting = session.waiting_code().unwrap();
+        assert_eq!(
+            (waiting.code, waiting.transport, waiting.asked),
+            (code("123456"), Transport::Voice, at(9))
+        );
+        session.submit(&code("123456"), Judgement::Own, at(10));
+        assert_eq!(session.waiting_code(), None);
     }
 }

@@ -11,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use auth::{
     AccountService,
+    admission::{Admission, AdmissionMode, AdmissionPolicy},
     audit::NoAuditTrail,
     challenge::{ChallengeParts, ChallengeService, PushChallengeMessage, PushChallenges, PushUndelivered},
     change_number::{ChangeNumberParts, ChangeNumberService, NoticeDelivery, store::NumberNotice},
@@ -40,7 +41,7 @@ use protocol::{
     xeddsa::PrivateKey,
 };
 use serde_json::{Value, json};
-use store::sqlite::{Database, Schema, SqliteAccounts, SqliteHandovers, SqliteSessions};
+use store::sqlite::{Database, Schema, SqliteAccounts, SqliteAdmission, SqliteHandovers, SqliteSessions};
 use tokio::sync::Mutex;
 use vault::{Keyring, Vault};
 
@@ -76,6 +77,7 @@ pub(crate) struct World {
     pub(crate) linking: LinkingService,
     pub(crate) handovers: HandoverService,
     pub(crate) change_number: ChangeNumberService,
+    pub(crate) admission: Admission,
     pub(crate) revocations: Revocations,
     pub(crate) challenges: ChallengeService,
     pub(crate) certificates: SenderCertificates,
@@ -197,7 +199,12 @@ fn make_signer(id: u32, entropy: &dyn Entropy) -> (PrivateKey, Signer) {
 impl World {
     pub(crate) const CERTIFICATE_LIFETIME: Duration = Duration::from_hours(168);
 
+    /// Where everybody may register.
     pub(crate) fn new() -> Self {
+        Self::with_policy(AdmissionPolicy { mode: AdmissionMode::Open, ..AdmissionPolicy::default() })
+    }
+
+    pub(crate) fn with_policy(policy: AdmissionPolicy) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let entropy = Arc::new(SeededEntropy::new(1));
         let clock = ManualClock::new(Timestamp::from_millis(1_700_000_000_000));
@@ -216,11 +223,19 @@ impl World {
             (LimitId::Totp, roomy),
         ];
         let limits = Arc::new(RateLimits::new(Arc::new(clock.clone()), limits));
+        let admission = Admission::new(
+            policy,
+            Arc::new(SqliteAdmission::new(database.clone(), vault.clone())),
+            Arc::new(NoAuditTrail),
+            Arc::new(clock.clone()),
+            entropy.clone(),
+        );
         let verification = Arc::new(VerificationService::new(VerificationParts {
             sessions: Arc::new(SqliteSessions::new(database.clone(), vault.clone())),
             accounts: store.clone(),
             sender: outside.clone(),
             captcha: Arc::new(AcceptAnyCaptcha),
+            admission: admission.clone(),
             audit: Arc::new(NoAuditTrail),
             push: Some(outside.clone()),
             limits: limits.clone(),
@@ -242,6 +257,7 @@ impl World {
             receipts: outside.clone(),
             verification: verification.clone(),
             second_factors: second_factors.clone(),
+            admission: admission.clone(),
             revocations: revocations.clone(),
             audit: Arc::new(NoAuditTrail),
             limits: limits.clone(),
@@ -306,6 +322,7 @@ impl World {
             linking,
             handovers,
             change_number,
+            admission,
             revocations,
             challenges,
             certificates,

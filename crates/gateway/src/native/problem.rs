@@ -69,6 +69,9 @@ codes! {
     PasswordTooCommon = UNPROCESSABLE_ENTITY, "password_too_common", "The password is one of those that are guessed first.";
     PasswordIsUsername = UNPROCESSABLE_ENTITY, "password_is_username", "The password is the username.";
     InvalidPassword = UNPROCESSABLE_ENTITY, "invalid_password", "That cannot be a password.";
+    InviteRequired = FORBIDDEN, "invite_required", "Registering takes an invitation, and a good one.";
+    RegistrationPending = FORBIDDEN, "registration_pending", "The operator has not decided yet; try again later.";
+    RegistrationClosed = FORBIDDEN, "registration_closed", "Registration is not open to you.";
     UsernameTaken = CONFLICT, "username_taken", "Somebody else has that username.";
     TooManyDevices = CONFLICT, "too_many_devices", "The account has as many devices as it may; remove one first.";
     InvalidKey = UNPROCESSABLE_ENTITY, "invalid_key", "A key is incomplete or out of range.";

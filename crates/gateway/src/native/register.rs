@@ -1,8 +1,11 @@
 //! `POST /register`.
 
-use auth::native::{
-    DeviceIdentifier, DeviceLabel, NativeService, RegisterRequest, error::RegisterError,
-    password::PasswordRefused,
+use auth::{
+    admission::{AdmissionError, invite::InviteCode},
+    native::{
+        DeviceIdentifier, DeviceLabel, NativeService, RegisterRequest, error::RegisterError,
+        password::PasswordRefused,
+    },
 };
 use axum::{extract::State, response::Response};
 use http::StatusCode;
@@ -38,6 +41,9 @@ pub(super) struct RegisterBody {
     registration_id: Option<RegistrationId>,
     /// Keys of Signal's protocol, now or later (`PUT /keys`).
     keys: Option<FirstKeys>,
+    /// The code of an invitation, where the server asks for one.
+    #[schema(example = "1234 5678 9012")]
+    invite: Option<String>,
 }
 
 /// Creates an account with its first device, and logs that in.
@@ -46,7 +52,7 @@ pub(super) struct RegisterBody {
     request_body = RegisterBody,
     responses(
         (status = 201, description = "The account exists, and this device is logged in.", body = LoggedInBody),
-        (status = "4XX", description = "`username_taken`, `password_too_short` and others",
+        (status = "4XX", description = "`username_taken`, `invite_required`, `password_too_short` and others",
             body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -63,6 +69,7 @@ pub(super) async fn register(
         label: label(body.device_name)?,
         registration_id: body.registration_id,
         keys: body.keys.map(TryInto::try_into).transpose()?,
+        invite: body.invite.as_deref().map(invite).transpose()?,
     };
     let logged_in = service.register(request, peer.origin()).await.map_err(refuse)?;
     Ok(tokens::answer(StatusCode::CREATED, LoggedInBody::from(&logged_in)))
@@ -86,11 +93,19 @@ pub(super) fn password(refused: PasswordRefused) -> Problem {
     })
 }
 
+fn invite(text: &str) -> Result<InviteCode, Problem> {
+    InviteCode::parse(text).ok_or(Problem::of(Code::InviteRequired))
+}
+
 fn refuse(error: RegisterError) -> Problem {
     match error {
         RegisterError::InvalidUsername => Problem::of(Code::InvalidUsername),
         RegisterError::Password(refused) => password(refused),
         RegisterError::UsernameTaken => Problem::of(Code::UsernameTaken),
+        RegisterError::NotAdmitted(AdmissionError::NoInvite) => Problem::of(Code::InviteRequired),
+        RegisterError::NotAdmitted(AdmissionError::Pending) => Problem::of(Code::RegistrationPending),
+        RegisterError::NotAdmitted(AdmissionError::Refused) => Problem::of(Code::RegistrationClosed),
+        RegisterError::NotAdmitted(AdmissionError::Storage(error)) => error.into(),
         RegisterError::WrongSignature => Problem::of(Code::WrongSignature),
         RegisterError::RateLimited(wait) => Problem::rate_limited(wait),
         RegisterError::Busy => Problem::busy(),

@@ -9,6 +9,7 @@ pub(crate) mod certificates;
 pub(crate) mod challenge;
 mod config;
 pub(crate) mod devices;
+mod invite_page;
 mod keepalive;
 pub(crate) mod keys;
 pub(crate) mod messages;
@@ -50,6 +51,7 @@ fn routes() -> Routes {
         .merge(challenge::routes())
         .merge(config::routes())
         .merge(devices::routes())
+        .merge(invite_page::routes())
         .merge(keepalive::routes())
         .merge(keys::routes())
         .merge(messages::routes())

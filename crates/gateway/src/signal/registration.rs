@@ -83,7 +83,8 @@ fn refuse(error: RegisterError) -> Response {
         RegisterError::WrongSignature => Refusal::invalid("a signature does not verify").into_response(),
         RegisterError::ClientTooOld => CLIENT_TOO_OLD.into_response(),
         RegisterError::Mismatch => StatusCode::BAD_REQUEST.into_response(),
-        RegisterError::NotVerified => StatusCode::UNAUTHORIZED.into_response(),
+        // To the client its session then proves too little, and it begins anew.
+        RegisterError::NotVerified | RegisterError::NotAdmitted => StatusCode::UNAUTHORIZED.into_response(),
         RegisterError::WrongRecoveryPassword => StatusCode::FORBIDDEN.into_response(),
         RegisterError::TransferPossible => StatusCode::CONFLICT.into_response(),
         RegisterError::Locked { time_remaining } => locked(time_remaining),

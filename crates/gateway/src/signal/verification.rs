@@ -206,6 +206,7 @@ fn refuse(error: SessionError) -> Response {
             let headers = limited.into_response().into_parts().0.headers;
             (TOO_MANY_REQUESTS, headers, Json(view)).into_response()
         }
+        SessionError::Unchecked => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         SessionError::CaptchaUnavailable(cause) => {
             tracing::error!(error = &*cause as &dyn std::error::Error, "captchas cannot be judged");
             StatusCode::SERVICE_UNAVAILABLE.into_response()
@@ -327,6 +328,7 @@ mod tests {
             (limited(Some(wait)), 429, Some("30".to_owned()), session()),
             (not_delivered, 440, None, json!({"reason": "providerRejected", "permanentFailure": true})),
             (SessionError::CaptchaUnavailable("down".into()), 503, None, Value::Null),
+            (SessionError::Unchecked, 503, None, Value::Null),
         ];
         for (error, status, wait, body) in cases {
             let what = format!("{error:?}");

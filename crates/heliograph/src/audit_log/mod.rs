@@ -12,7 +12,7 @@ use crate::{config::Config, secrets::Secrets, wiring::AUDIT_FILE};
 
 pub(crate) use checkpoint::Checkpoints;
 pub(crate) use export::{Filter, export, parse_moment};
-pub(crate) use operator::record;
+pub(crate) use operator::{CommandTrail, record};
 pub(crate) use verify::{head, verify};
 
 /// Records read at once.

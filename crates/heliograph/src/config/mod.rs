@@ -8,8 +8,14 @@ mod sample;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ::audit::address::AddressPolicy;
-use auth::{idle::IdlePolicy, second_factor::webauthn::RelyingParty, sender_certificate::LIFETIME_MAX};
+use auth::{
+    admission::{AdmissionMode, AdmissionPolicy},
+    idle::IdlePolicy,
+    second_factor::webauthn::RelyingParty,
+    sender_certificate::LIFETIME_MAX,
+};
 use gateway::GatewayConfig;
+use http::Uri;
 use limits::{Limit, LimitId};
 use messages::{QueueConfig, Volume};
 use schemars::JsonSchema;
@@ -38,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) tls: Tls,
     /// The key that protects all other keys.
     pub(crate) master_key: MasterKeySource,
+    /// Who may register. A development server (--dev) lets everybody in unless this says otherwise.
+    pub(crate) registration: Registration,
     /// How phone numbers are proved.
     pub(crate) verification: Verification,
     /// Passkeys, and where they may be used.
@@ -87,6 +95,7 @@ impl Default for Config {
             public_url: String::new(),
             tls: Tls::default(),
             master_key: MasterKeySource::default(),
+            registration: Registration::default(),
             verification: Verification::default(),
             passkeys: Passkeys::default(),
             sender_certificates: SenderCertificates::default(),
@@ -131,22 +140,134 @@ pub(crate) struct MasterKeySource {
     pub(crate) env: String,
 }
 
+/// Who may register.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Registration {
+    /// Who may have a new account: "open" everybody, "invite" whoever has an invitation (`heliograph invite`), "approval"
+    /// whoever the operator approves (`heliograph registration`), "closed" nobody. "default" is "invite", and "open" for a
+    /// development server. Whoever has an account is not asked.
+    pub(crate) mode: RegistrationMode,
+    /// With what the numbers of new accounts must begin, such as `["+49", "+43"]`. Empty: all may come.
+    pub(crate) number_prefixes: Vec<String>,
+    /// Domains of which the e-mail address of a new account without a number must be, such as `["example.org"]`. Empty: all
+    /// may come, and an address is not needed.
+    pub(crate) email_domains: Vec<String>,
+}
+
+/// On what condition somebody may register.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RegistrationMode {
+    /// As fits the kind of server.
+    #[default]
+    Default,
+    /// None.
+    Open,
+    /// An invitation.
+    Invite,
+    /// The operator's word.
+    Approval,
+    /// Nobody may.
+    Closed,
+}
+
+impl Registration {
+    /// What the server is told.
+    pub(crate) fn policy(&self, development: bool) -> AdmissionPolicy {
+        let mode = match self.mode {
+            RegistrationMode::Default if development => AdmissionMode::Open,
+            RegistrationMode::Default | RegistrationMode::Invite => AdmissionMode::Invite,
+            RegistrationMode::Open => AdmissionMode::Open,
+            RegistrationMode::Approval => AdmissionMode::Approval,
+            RegistrationMode::Closed => AdmissionMode::Closed,
+        };
+        AdmissionPolicy {
+            mode,
+            number_prefixes: self.number_prefixes.clone(),
+            email_domains: self.email_domains.iter().map(|domain| domain.to_lowercase()).collect(),
+        }
+    }
+}
+
 /// How phone numbers are proved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Verification {
-    /// Who delivers codes. "outbox" appends them to outbox.jsonl in the data folder, for the operator to pass on.
+    /// Who delivers codes. "outbox" appends them to outbox.jsonl in the data folder; "operator" keeps them for
+    /// `heliograph codes`; "webhook" hands them to a server of yours; "twilio" is Twilio Verify, which draws and checks
+    /// them itself.
     pub(crate) provider: Provider,
     /// Offer a captcha step, in which every answer is accepted. Some clients do not register without one.
     pub(crate) offer_captcha: bool,
     /// Who delivers push challenges, which serve in place of a captcha. "push" sends them as pushes, to clients that
     /// say where a push reaches them; "none" offers none; "outbox" is for development.
     pub(crate) push: PushProvider,
+    /// Where the webhook is: an https address, or http on this machine.
+    pub(crate) webhook_url: String,
+    /// File with the secret that requests to it are signed with, at least 16 bytes.
+    pub(crate) webhook_secret_file: PathBuf,
+    /// Twilio's account (AC…), or an API key of it (SK…).
+    pub(crate) twilio_account: String,
+    /// File with its token, or the key's secret.
+    pub(crate) twilio_token_file: PathBuf,
+    /// The Verify service (VA…).
+    pub(crate) twilio_service: String,
+    /// Where Twilio Verify is.
+    pub(crate) twilio_url: String,
+    /// PEM file of certificate authorities that are trusted besides the system's, for a webhook under a private one.
+    pub(crate) ca_file: PathBuf,
 }
 
 impl Default for Verification {
     fn default() -> Self {
-        Self { provider: Provider::Outbox, offer_captcha: true, push: PushProvider::Push }
+        Self {
+            provider: Provider::Outbox,
+            offer_captcha: true,
+            push: PushProvider::Push,
+            webhook_url: String::new(),
+            webhook_secret_file: PathBuf::new(),
+            twilio_account: String::new(),
+            twilio_token_file: PathBuf::new(),
+            twilio_service: String::new(),
+            twilio_url: codes::twilio::BASE.to_owned(),
+            ca_file: PathBuf::new(),
+        }
+    }
+}
+
+impl Verification {
+    /// What the provider needs and does not have.
+    fn check(&self, check: &mut impl FnMut(bool, &str)) {
+        let (webhook, twilio) = (self.provider == Provider::Webhook, self.provider == Provider::Twilio);
+        let set = |text: &str| !text.is_empty();
+        let address = |text: &str| {
+            let here = ["http://localhost", "http://127.0.0.1", "http://[::1]"];
+            text.parse::<Uri>().is_ok()
+                && (text.starts_with("https://")
+                    || here.iter().any(|start| {
+                        text.strip_prefix(start)
+                            .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+                    }))
+        };
+        check(
+            !webhook || address(&self.webhook_url),
+            "verification.webhook_url: must be an https address, or http on this machine",
+        );
+        check(
+            !webhook || !self.webhook_secret_file.as_os_str().is_empty(),
+            "verification.webhook_secret_file: the webhook needs one",
+        );
+        check(!twilio || set(&self.twilio_account), "verification.twilio_account: Twilio needs it");
+        check(!twilio || set(&self.twilio_service), "verification.twilio_service: Twilio needs it");
+        check(
+            !twilio || !self.twilio_token_file.as_os_str().is_empty(),
+            "verification.twilio_token_file: Twilio needs it",
+        );
+        check(
+            !twilio || address(&self.twilio_url),
+            "verification.twilio_url: must be an https address, or http on this machine",
+        );
     }
 }
 
@@ -156,6 +277,12 @@ impl Default for Verification {
 pub(crate) enum Provider {
     /// A file that the operator reads.
     Outbox,
+    /// The operator, who looks them up.
+    Operator,
+    /// A server of the operator's.
+    Webhook,
+    /// Twilio Verify.
+    Twilio,
 }
 
 /// Passkeys, and where they may be used.
@@ -544,6 +671,22 @@ impl Config {
             self.passkeys.origins.iter().all(|origin| origin.contains(':') && !origin.ends_with('/')),
             "passkeys.origins: must be origins, such as https://chat.example.org",
         );
+        let Registration { number_prefixes, email_domains, .. } = &self.registration;
+        let is_prefix = |text: &String| {
+            text.len() <= 16
+                && text.strip_prefix('+').is_some_and(|digits| {
+                    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+                })
+        };
+        check(
+            number_prefixes.iter().all(is_prefix),
+            "registration.number_prefixes: each must be + and digits, such as +49",
+        );
+        check(
+            email_domains.iter().all(|domain| domain.contains('.') && !domain.contains(['@', ' '])),
+            "registration.email_domains: each must be a domain, such as example.org",
+        );
+        self.verification.check(&mut check);
         let Challenges { enabled, captcha, push } = self.challenges;
         check(
             !enabled || captcha || push != PushProvider::None,

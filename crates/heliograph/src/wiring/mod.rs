@@ -2,6 +2,7 @@
 
 mod audit;
 mod bridges;
+mod code_senders;
 mod providers;
 mod stores;
 
@@ -11,6 +12,7 @@ use ::audit::Recorder;
 use anyhow::{Context, Result};
 use auth::{
     AccountService,
+    admission::Admission,
     audit::AuditTrail,
     challenge::{ChallengeParts, ChallengeService, PushChallenges},
     change_number::{ChangeNumberParts, ChangeNumberService},
@@ -42,15 +44,15 @@ use protocol::{
 };
 use push::{PushMetrics, PushParts, PushService, Recovery};
 use store::sqlite::{
-    SqliteAccounts, SqliteAudit, SqliteHandovers, SqliteKeys, SqliteProfiles, SqliteQueue, SqliteReports,
-    SqliteSessions, SqliteWakeLog,
+    SqliteAccounts, SqliteAdmission, SqliteAudit, SqliteHandovers, SqliteKeys, SqliteProfiles, SqliteQueue,
+    SqliteReports, SqliteSessions, SqliteWakeLog,
 };
 use tokio::sync::Mutex;
 use vault::Vault;
 
 use crate::{
     audit_log::Checkpoints,
-    config::{Challenges, Config, Provider, PushProvider},
+    config::{Challenges, Config, PushProvider},
     secrets::Secrets,
 };
 
@@ -86,6 +88,7 @@ pub(crate) struct Backend {
     pub(crate) access_tokens: Arc<AccessTokens>,
     pub(crate) handovers: Arc<HandoverService>,
     pub(crate) idle: Arc<IdleService>,
+    pub(crate) admission: Admission,
     pub(crate) sender_certificates: Arc<SenderCertificates>,
     pub(crate) push_metrics: PushMetrics,
     /// What wakes devices, if anything does.
@@ -105,8 +108,9 @@ pub(crate) async fn build(
     stores: &Stores,
     secrets: &Secrets,
     vault: &Vault,
+    development: bool,
 ) -> Result<Backend> {
-    let ground = Ground::new(config, stores, vault)?;
+    let ground = Ground::new(config, stores, vault, development)?;
     let message_metrics = MessageMetrics::default();
     let push_metrics = PushMetrics::default();
     let push = ground.push(secrets, &push_metrics)?;
@@ -117,7 +121,7 @@ pub(crate) async fn build(
     let revocations = Revocations::new(ground.account_store(), hub.clone(), hub.clone());
     let report_tokens = ReportTokens::new(&vault.index(REPORT_TOKEN_KEY, &[]));
     let reports = ground.reports(report_tokens.clone(), &message_metrics);
-    let verification = ground.verification(&push);
+    let verification = ground.verification(&push)?;
     let idle = ground.idle(&revocations, Arc::clone(&hub));
     let second_factors = ground.second_factors();
     let linking = ground.linking(&revocations, hub);
@@ -151,6 +155,7 @@ pub(crate) async fn build(
     Ok(Backend {
         services,
         queue,
+        admission: ground.admission(),
         audit: ground.audit(),
         recorder: ground.recorder.clone(),
         checkpoints: Arc::new(Mutex::new(ground.checkpoints())),
@@ -191,6 +196,7 @@ pub(crate) fn push_service(
 /// What the services stand on; each method builds one.
 struct Ground<'a> {
     config: &'a Config,
+    development: bool,
     stores: &'a Stores,
     vault: &'a Vault,
     accounts: Arc<SqliteAccounts>,
@@ -204,7 +210,7 @@ struct Ground<'a> {
 }
 
 impl<'a> Ground<'a> {
-    fn new(config: &'a Config, stores: &'a Stores, vault: &'a Vault) -> Result<Self> {
+    fn new(config: &'a Config, stores: &'a Stores, vault: &'a Vault, development: bool) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let path = config.data.join(OUTBOX_FILE);
         let outbox = Outbox::open(&path, Arc::clone(&clock))
@@ -213,6 +219,7 @@ impl<'a> Ground<'a> {
         let recorder = Recorder::new(audit_log.clone(), Arc::clone(&clock), config.audit.life());
         Ok(Self {
             config,
+            development,
             stores,
             vault,
             accounts: Arc::new(SqliteAccounts::new(Arc::clone(&stores.accounts), vault.clone())),
@@ -313,12 +320,19 @@ impl<'a> Ground<'a> {
         )
     }
 
-    fn verification(&self, push: &Arc<PushService>) -> Arc<VerificationService> {
+    fn admission(&self) -> Admission {
+        let store = SqliteAdmission::new(Arc::clone(&self.stores.accounts), self.vault.clone());
+        let policy = self.config.registration.policy(self.development);
+        Admission::new(policy, Arc::new(store), self.audit(), self.clock(), self.entropy())
+    }
+
+    fn verification(&self, push: &Arc<PushService>) -> Result<Arc<VerificationService>> {
         let sessions = SqliteSessions::new(Arc::clone(&self.stores.accounts), self.vault.clone());
-        Arc::new(VerificationService::new(VerificationParts {
+        Ok(Arc::new(VerificationService::new(VerificationParts {
             sessions: Arc::new(sessions),
             accounts: self.account_store(),
-            sender: self.code_sender(),
+            sender: self.code_sender()?,
+            admission: self.admission(),
             captcha: Arc::new(AcceptAnyCaptcha),
             audit: self.audit(),
             push: push_challenges(self.config.verification.push, &self.outbox, push),
@@ -329,13 +343,11 @@ impl<'a> Ground<'a> {
                 ask_for_captcha: self.config.verification.offer_captcha,
                 ..VerificationPolicy::default()
             },
-        }))
+        })))
     }
 
-    fn code_sender(&self) -> Arc<dyn CodeSender> {
-        match self.config.verification.provider {
-            Provider::Outbox => self.outbox.clone(),
-        }
+    fn code_sender(&self) -> Result<Arc<dyn CodeSender>> {
+        code_senders::code_sender(&self.config.verification, &self.outbox, self.clock(), self.entropy())
     }
 
     fn registration(
@@ -349,6 +361,7 @@ impl<'a> Ground<'a> {
             numberless: self.accounts.clone(),
             // None are issued here.
             receipts: Arc::new(NoReceipts),
+            admission: self.admission(),
             verification: Arc::clone(verification),
             second_factors: Arc::clone(second_factors),
             revocations: revocations.clone(),
@@ -452,6 +465,7 @@ impl<'a> Ground<'a> {
             .context("the threads that hash passwords cannot be started")?;
         Ok(NativeService::new(NativeParts {
             store: self.accounts.clone(),
+            admission: self.admission(),
             revocations: revocations.clone(),
             audit: self.audit(),
             hasher,

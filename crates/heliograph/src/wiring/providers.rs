@@ -95,13 +95,13 @@ fn web_push(
     Ok(Some(Arc::new(WebPush::new(settings, Arc::clone(clock), Arc::clone(entropy))?)))
 }
 
-fn extra_roots(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+pub(super) fn extra_roots(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     if file.as_os_str().is_empty() {
         return Ok(Vec::new());
     }
     CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect)
-        .with_context(|| format!("push.ca_file: {} holds no certificate", file.display()))
+        .with_context(|| format!("{} holds no certificate", file.display()))
 }
 
 fn read(file: &Path) -> Result<Zeroizing<String>> {

@@ -13,6 +13,7 @@ use ::push::PushTargets;
 use auth::{
     Account, Device,
     account::AccountVersion,
+    admission::Admitted,
     capabilities::{Capabilities, Capability},
     change_number::store::NumberStore,
     device::{Agent, Credential, DeviceName, PushService, PushToken},
@@ -124,6 +125,7 @@ fn registration(digits: u32) -> NewRegistration {
         discoverable: true,
         registration_lock: Some(hash("lock")),
         recovery_password: Some(hash("recovery")),
+        admitted: Admitted::Freely,
         at: NOW,
         reuse_deleted_since: Timestamp::from_millis(NOW.as_millis() - 1000),
     }
@@ -132,7 +134,9 @@ fn registration(digits: u32) -> NewRegistration {
 async fn register(stores: &Stores, registration: NewRegistration) -> (Account, Option<Account>) {
     match stores.accounts.register(registration).await.unwrap() {
         RegisterOutcome::Registered { account, replaced } => (*account, replaced.map(|account| *account)),
-        RegisterOutcome::Outdated => panic!("the registration is not outdated"),
+        RegisterOutcome::Outdated | RegisterOutcome::NotAdmitted => {
+            panic!("the registration is not outdated")
+        }
     }
 }
 
@@ -334,7 +338,7 @@ async fn one_of_many_first_registrations_wins(stores: &Stores) {
     for outcome in tries.collect::<Vec<_>>() {
         match outcome.await.unwrap().unwrap() {
             RegisterOutcome::Registered { account, .. } => drop(registered.insert(account.aci.0)),
-            RegisterOutcome::Outdated => {}
+            RegisterOutcome::Outdated | RegisterOutcome::NotAdmitted => {}
         }
     }
     assert_eq!(registered.len(), 1);

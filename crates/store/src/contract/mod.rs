@@ -1,6 +1,7 @@
 //! What every engine must do alike: one suite per trait, run against each engine by this crate's tests.
 
 pub mod accounts;
+pub mod admission;
 pub mod audit;
 pub mod handover;
 pub mod keys;

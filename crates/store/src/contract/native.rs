@@ -114,6 +114,7 @@ fn account(number: u8, keys: Option<IdentityKeys>) -> NewNativeAccount {
         keys,
         device: device("phone"),
         session: session(u64::from(number) * 100),
+        admitted: auth::admission::Admitted::Freely,
     }
 }
 

@@ -23,6 +23,7 @@ const ACCOUNTS: &[(&str, &str)] = &[
     ("V10__unseen", include_str!("migrations/accounts/010_unseen.sql")),
     ("V11__receipts", include_str!("migrations/accounts/011_receipts.sql")),
     ("V12__factors", include_str!("migrations/accounts/012_factors.sql")),
+    ("V13__admission", include_str!("migrations/accounts/013_admission.sql")),
 ];
 
 const MESSAGES: &[(&str, &str)] = &[

@@ -3,6 +3,7 @@
 //! Each file has one writer thread that commits in groups and several readers ([`Database`]).
 
 mod accounts;
+mod admission;
 mod audit;
 mod database;
 mod handover;
@@ -16,6 +17,7 @@ mod wake_log;
 mod writer;
 
 pub use accounts::SqliteAccounts;
+pub use admission::SqliteAdmission;
 pub use audit::{AuditReader, SqliteAudit, audit_chain_key};
 pub use database::{Database, OpenError, Schema};
 pub use handover::SqliteHandovers;
@@ -23,7 +25,7 @@ pub use keys::SqliteKeys;
 pub use profiles::SqliteProfiles;
 pub use queue::SqliteQueue;
 pub use reports::{ReadReportsError, SqliteReports, read_report_sources};
-pub use sessions::SqliteSessions;
+pub use sessions::{ReadCodesError, SqliteSessions, read_waiting_codes};
 pub use wake_log::SqliteWakeLog;
 
 use protocol::ambient::StorageError;

@@ -1,15 +1,15 @@
 //! Verification sessions in `SQLite`.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use auth::verification::{Session, SessionId, SessionStore, StoredSession};
+use auth::verification::{Session, SessionId, SessionStore, StoredSession, WaitingCode};
 use protocol::ambient::{StorageError, Timestamp};
 use rusqlite::{OptionalExtension, params};
 use vault::{Place, Vault};
 use zeroize::Zeroizing;
 
-use super::{Database, sql};
+use super::{Database, OpenError, Schema, database, sql};
 
 /// Expired sessions removed by one write, so that it never holds the writer for long.
 const REMOVED_AT_ONCE: u32 = 1000;
@@ -22,6 +22,43 @@ const REMOVED_AT_ONCE: u32 = 1000;
 pub struct SqliteSessions {
     database: Arc<Database>,
     vault: Vault,
+}
+
+/// Why codes could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadCodesError {
+    /// The file was not opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It was, and could not be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// The codes that wait to be handed in, from a file that a server may be using; in the order in which they were asked for.
+pub fn read_waiting_codes(
+    path: &Path,
+    vault: &Vault,
+    now: Timestamp,
+) -> Result<Vec<WaitingCode>, ReadCodesError> {
+    let connection = database::open_to_read(path, Schema::Accounts)?;
+    let mut select = connection
+        .prepare("SELECT id_index, version, data FROM auth_sessions WHERE expires > ?1")
+        .map_err(sql)?;
+    let mut rows = select.query([millis(now)]).map_err(sql)?;
+    let mut codes = Vec::new();
+    while let Some(row) = rows.next().map_err(sql)? {
+        let (index, version): (Vec<u8>, i64) = (row.get(0).map_err(sql)?, row.get(1).map_err(sql)?);
+        let sealed: Vec<u8> = row.get(2).map_err(sql)?;
+        let index = index.try_into().map_err(|_| StorageError::Corrupt {
+            table: "auth_sessions",
+            column: "id_index",
+            row: format!("version {version}"),
+        })?;
+        codes.extend(open(vault, &index, version, &sealed)?.session.waiting_code());
+    }
+    codes.sort_by_key(|code| code.asked);
+    Ok(codes)
 }
 
 impl SqliteSessions {
@@ -37,17 +74,6 @@ impl SqliteSessions {
     fn seal(&self, index: &[u8; 32], session: &Session) -> Result<Vec<u8>, StorageError> {
         let plain = Zeroizing::new(serde_json::to_vec(session).map_err(StorageError::unavailable)?);
         Ok(self.vault.seal(place(index), &plain))
-    }
-
-    fn open(&self, index: &[u8; 32], version: i64, sealed: &[u8]) -> Result<StoredSession, StorageError> {
-        let corrupt = || StorageError::Corrupt {
-            table: "auth_sessions",
-            column: "data",
-            row: format!("version {version}"),
-        };
-        let plain = self.vault.open(place(index), sealed).map_err(|_| corrupt())?;
-        let session = serde_json::from_slice(&plain).map_err(|_| corrupt())?;
-        Ok(StoredSession { session, version: u64::try_from(version).map_err(|_| corrupt())? })
     }
 }
 
@@ -86,7 +112,7 @@ impl SessionStore for SqliteSessions {
                     .map_err(sql)
             })
             .await?;
-        found.map(|(version, sealed)| self.open(&index, version, &sealed)).transpose()
+        found.map(|(version, sealed)| open(&self.vault, &index, version, &sealed)).transpose()
     }
 
     async fn replace(&self, id: &SessionId, version: u64, session: Session) -> Result<bool, StorageError> {
@@ -128,6 +154,17 @@ impl SessionStore for SqliteSessions {
             }
         }
     }
+}
+
+fn open(vault: &Vault, index: &[u8; 32], version: i64, sealed: &[u8]) -> Result<StoredSession, StorageError> {
+    let corrupt = || StorageError::Corrupt {
+        table: "auth_sessions",
+        column: "data",
+        row: format!("version {version}"),
+    };
+    let plain = vault.open(place(index), sealed).map_err(|_| corrupt())?;
+    let session = serde_json::from_slice(&plain).map_err(|_| corrupt())?;
+    Ok(StoredSession { session, version: u64::try_from(version).map_err(|_| corrupt())? })
 }
 
 fn place(index: &[u8; 32]) -> Place<'_> {

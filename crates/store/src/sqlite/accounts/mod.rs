@@ -124,7 +124,7 @@ impl AccountStore for SqliteAccounts {
             let outcome = registration::register(connection, vault, &new)?;
             let changed = match &outcome {
                 RegisterOutcome::Registered { account, .. } => identities(account),
-                RegisterOutcome::Outdated => Vec::new(),
+                RegisterOutcome::Outdated | RegisterOutcome::NotAdmitted => Vec::new(),
             };
             Ok((outcome, changed))
         })

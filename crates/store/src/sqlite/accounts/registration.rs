@@ -19,7 +19,7 @@ use uuid::Uuid;
 use vault::Vault;
 
 use super::{
-    super::{keys, profiles, sql},
+    super::{admission, keys, profiles, sql},
     queue_clears,
     rows::{self, Columns, integer},
 };
@@ -65,6 +65,11 @@ pub(super) fn register(
         return Ok(RegisterOutcome::Outdated);
     }
     let account = new_account(registration, number.as_ref(), replaced.as_ref());
+    if replaced.is_none()
+        && !admission::settle(connection, registration.admitted, account.aci, registration.at)?
+    {
+        return Ok(RegisterOutcome::NotAdmitted);
+    }
     if let Some(replaced) = &replaced {
         remove_devices(connection, replaced)?;
         queue_clears::record(

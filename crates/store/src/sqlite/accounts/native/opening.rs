@@ -19,7 +19,7 @@ use vault::{Place, Vault};
 
 use super::{
     super::{
-        super::{keys, profiles, sql},
+        super::{admission, keys, profiles, sql},
         linking, queue_clears,
         rows::{self, Found, integer},
     },
@@ -36,6 +36,9 @@ pub(super) fn register(
 ) -> Result<RegisterNativeOutcome, StorageError> {
     if logins::is_taken(connection, vault, &new.username)? {
         return Ok(RegisterNativeOutcome::UsernameTaken);
+    }
+    if !admission::settle(connection, new.admitted, new.aci, new.session.at)? {
+        return Ok(RegisterNativeOutcome::NotAdmitted);
     }
     let account = Account {
         aci: new.aci,
