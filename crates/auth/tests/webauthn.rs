@@ -129,11 +129,14 @@ type Mistake = (fn(&mut Authenticator), Rejected);
 
 const MISTAKES: [Mistake; 5] = [
     (
-        |authenticator| authenticator.origin = "https://example.org.evil.example".to_owned(),
+        |authenticator| "https://example.org.evil.example".clone_into(&mut authenticator.origin),
         Rejected::WrongOrigin,
     ),
-    (|authenticator| authenticator.origin = "http://example.org".to_owned(), Rejected::WrongOrigin),
-    (|authenticator| authenticator.relying_party = "evil.example".to_owned(), Rejected::WrongRelyingParty),
+    (|authenticator| "http://example.org".clone_into(&mut authenticator.origin), Rejected::WrongOrigin),
+    (
+        |authenticator| "evil.example".clone_into(&mut authenticator.relying_party),
+        Rejected::WrongRelyingParty,
+    ),
     (|authenticator| authenticator.user_present = false, Rejected::NoUser),
     (|authenticator| authenticator.user_verified = false, Rejected::NoUser),
 ];

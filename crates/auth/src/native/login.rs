@@ -16,7 +16,6 @@ use crate::{
 };
 
 /// A log-in as a client asks for it.
-#[derive(Debug)]
 pub struct LoginRequest {
     /// The name, as it was typed.
     pub username: String,

@@ -19,7 +19,6 @@ use crate::{
 };
 
 /// An account as a client asks for it.
-#[derive(Debug)]
 pub struct RegisterRequest {
     /// The name, as it was typed.
     pub username: String,

@@ -95,14 +95,12 @@ impl RegistrationService {
         let account = parts.accounts.account(aci.into()).await?;
         let hash = parts.numberless.recovery_password(aci).await?;
         let right = hash.is_some_and(|hash| shown.matches(&hash));
-        match account.filter(|_| right) {
-            Some(account) => Ok(account),
-            None => {
-                let event = Action::UseRecoveryPassword.refused(aci);
-                parts.audit.record(event.detail(Detail::WrongCredentials)).await;
-                Err(RegisterError::WrongRecoveryPassword)
-            }
+        if let Some(account) = account.filter(|_| right) {
+            return Ok(account);
         }
+        let event = Action::UseRecoveryPassword.refused(aci);
+        parts.audit.record(event.detail(Detail::WrongCredentials)).await;
+        Err(RegisterError::WrongRecoveryPassword)
     }
 
     async fn pass_lock(&self, account: &Account, request: &RegistrationRequest) -> Result<(), RegisterError> {

@@ -37,8 +37,8 @@ fn notice(registration_id: u16, key: &str) -> ArchiveNotice {
     .unwrap()
 }
 
-fn uploaded(key: &str) -> Option<TransferArchive> {
-    Some(TransferArchive::Uploaded { cdn: 3, key: key.to_owned() })
+fn uploaded(key: &str) -> TransferArchive {
+    TransferArchive::Uploaded { cdn: 3, key: key.to_owned() }
 }
 
 #[tokio::test]
@@ -54,10 +54,10 @@ async fn a_device_hears_of_its_history_before_and_after_it_asks() {
         tokio::time::sleep(SOON).await;
         leave(notice(3, "mine")).await.unwrap();
     });
-    assert_eq!(found.unwrap(), uploaded("mine"));
-    assert_eq!(wait(SOON).await.unwrap(), uploaded("mine"), "a second time");
+    assert_eq!(found.unwrap(), Some(uploaded("mine")));
+    assert_eq!(wait(SOON).await.unwrap(), Some(uploaded("mine")), "a second time");
     leave(notice(3, "newer")).await.unwrap();
-    assert_eq!(wait(SOON).await.unwrap(), uploaded("newer"));
+    assert_eq!(wait(SOON).await.unwrap(), Some(uploaded("newer")));
     world.clock.advance(KEPT);
     assert_eq!(wait(SOON).await.unwrap(), None);
     world.handovers.remove_expired().await.unwrap();

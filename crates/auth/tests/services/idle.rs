@@ -15,10 +15,6 @@ use crate::support::{NUMBER, World};
 
 const DAY: Duration = Duration::from_hours(24);
 
-fn days(days: u32) -> Option<Duration> {
-    Some(DAY * days)
-}
-
 async fn two_devices(world: &World) -> [DeviceAddress; 2] {
     let aci = world.registered(NUMBER, "one", &json!({})).await.identity.aci;
     let primary = world.sign_in(aci, "one").await.unwrap();
@@ -40,7 +36,7 @@ async fn a_device_that_is_not_used_is_thrown_out_with_what_waited() {
     let world = World::new();
     let [phone, laptop] = two_devices(&world).await;
     world.outside.cleared.lock().await.clear();
-    let idle = world.idle(IdlePolicy { linked: days(45), ..IdlePolicy::default() });
+    let idle = world.idle(IdlePolicy { linked: Some(DAY * 45), ..IdlePolicy::default() });
     world.clock.advance(DAY * 45);
     assert_eq!(idle.round().await.unwrap(), IdleRound::default());
     world.clock.advance(DAY);
@@ -56,7 +52,11 @@ async fn a_device_that_is_not_used_is_thrown_out_with_what_waited() {
 async fn who_is_connected_is_used() {
     let world = World::new();
     let [phone, laptop] = two_devices(&world).await;
-    let idle = world.idle(IdlePolicy { linked: days(45), linked_of_primary: days(90), account: days(180) });
+    let idle = world.idle(IdlePolicy {
+        linked: Some(DAY * 45),
+        linked_of_primary: Some(DAY * 90),
+        account: Some(DAY * 180),
+    });
     *world.outside.connected.lock() = vec![phone, laptop];
     for _ in 0..200 {
         world.clock.advance(DAY);
@@ -81,7 +81,7 @@ async fn who_is_connected_is_used() {
 async fn a_server_that_was_off_gives_everybody_time() {
     let world = World::new();
     two_devices(&world).await;
-    let idle = world.idle(IdlePolicy { linked: days(45), ..IdlePolicy::default() });
+    let idle = world.idle(IdlePolicy { linked: Some(DAY * 45), ..IdlePolicy::default() });
     idle.round().await.unwrap();
     world.clock.advance(DAY * 100);
     for _ in 0..14 {
@@ -96,7 +96,8 @@ async fn linked_devices_go_with_their_primary() {
     let world = World::new();
     let [phone, laptop] = two_devices(&world).await;
     *world.outside.connected.lock() = vec![laptop];
-    let idle = world.idle(IdlePolicy { linked: days(45), linked_of_primary: days(90), account: None });
+    let idle =
+        world.idle(IdlePolicy { linked: Some(DAY * 45), linked_of_primary: Some(DAY * 90), account: None });
     for _ in 0..90 {
         world.clock.advance(DAY);
         assert_eq!(idle.round().await.unwrap(), IdleRound::default());

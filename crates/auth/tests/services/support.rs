@@ -204,6 +204,7 @@ impl World {
         Self::with_policy(AdmissionPolicy { mode: AdmissionMode::Open, ..AdmissionPolicy::default() })
     }
 
+    #[expect(clippy::too_many_lines, reason = "one line for each thing that a service is made of")]
     pub(crate) fn with_policy(policy: AdmissionPolicy) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let entropy = Arc::new(SeededEntropy::new(1));

@@ -105,10 +105,11 @@ fn refuse(error: RegisterError) -> Problem {
         RegisterError::NotAdmitted(AdmissionError::NoInvite) => Problem::of(Code::InviteRequired),
         RegisterError::NotAdmitted(AdmissionError::Pending) => Problem::of(Code::RegistrationPending),
         RegisterError::NotAdmitted(AdmissionError::Refused) => Problem::of(Code::RegistrationClosed),
-        RegisterError::NotAdmitted(AdmissionError::Storage(error)) => error.into(),
         RegisterError::WrongSignature => Problem::of(Code::WrongSignature),
         RegisterError::RateLimited(wait) => Problem::rate_limited(wait),
         RegisterError::Busy => Problem::busy(),
-        RegisterError::Storage(error) => error.into(),
+        RegisterError::NotAdmitted(AdmissionError::Storage(error)) | RegisterError::Storage(error) => {
+            error.into()
+        }
     }
 }

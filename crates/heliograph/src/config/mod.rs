@@ -289,7 +289,7 @@ pub(crate) enum Provider {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Passkeys {
-    /// The domain that passkeys belong to. Browsers only use them under it. Empty: the name in public_url, or
+    /// The domain that passkeys belong to. Browsers only use them under it. Empty: the name in `public_url`, or
     /// localhost. Passkeys made under one domain are lost under another.
     pub(crate) domain: String,
     /// Where they may be used from: origins of pages, such as `https://chat.example.org`, and what apps have
@@ -407,6 +407,7 @@ pub(crate) struct Queue {
 }
 
 /// What becomes of devices that are not used.
+#[expect(clippy::struct_field_names, reason = "the unit stands last in every key")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Devices {

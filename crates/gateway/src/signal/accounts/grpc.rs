@@ -55,6 +55,7 @@ use crate::{
 };
 
 /// The service for devices that say who they are.
+#[expect(clippy::struct_field_names, reason = "both are called what they are")]
 pub(crate) struct Accounts {
     accounts: AccountService,
     change_number: Arc<ChangeNumberService>,
