@@ -311,8 +311,9 @@ impl AccountService {
         self.audit.ready()?;
         let at = self.clock.now();
         if self.store.delete(caller.aci, at).await? {
-            self.revocations.devices_gone(QueueClear { aci: caller.aci, device: None, cutoff: at }).await;
+            // Before the sockets are told: the answer to the caller should not come long after they begin to close.
             self.audit.record(Action::DeleteAccount.by(caller.address())).await;
+            self.revocations.devices_gone(QueueClear { aci: caller.aci, device: None, cutoff: at }).await;
         }
         Ok(())
     }

@@ -77,7 +77,8 @@ pub struct PasswordHash(Box<str>);
 impl PasswordHash {
     /// The hash of that text, which was [`as_str`](Self::as_str) once; nothing if it cannot be read.
     pub fn from_text(text: &str) -> Option<Self> {
-        Phc::new(text).is_ok().then(|| Self(text.into()))
+        let hash = Phc::new(text).ok()?;
+        (hash.salt.is_some() && hash.hash.is_some()).then(|| Self(text.into()))
     }
 
     /// The PHC string.

@@ -46,7 +46,7 @@ pub(super) struct Chat {
 /// How long a socket whose credentials are gone stays open, doing nothing. The request that ended them, such
 /// as the deletion of the account, is answered meanwhile; clients take a connection that breaks first for a
 /// failure.
-const REVOKED_LINGER: Duration = Duration::from_millis(100);
+const REVOKED_LINGER: Duration = Duration::from_millis(300);
 
 /// Every so many bursts a socket that is never silent looks whether it is to stop.
 const SILENCE_EVERY: u8 = 16;

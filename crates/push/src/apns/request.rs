@@ -133,10 +133,9 @@ mod tests {
                 ("apns-collapse-id", "incoming-message"),
             ]
         );
-        assert_eq!(
-            request.body(),
-            r#"{"aps":{"alert":{"loc-key":"APN_Message"},"mutable-content":1,"sound":"default"}}"#
-        );
+        let body: Value = serde_json::from_slice(request.body()).unwrap();
+        let aps = json!({"alert": {"loc-key": "APN_Message"}, "mutable-content": 1, "sound": "default"});
+        assert_eq!(body, json!({ "aps": aps }));
     }
 
     #[test]
