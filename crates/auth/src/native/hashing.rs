@@ -135,8 +135,6 @@ type Job = Box<dyn FnOnce() + Send>;
 pub struct PasswordHasher {
     jobs: SyncSender<Job>,
     cost: HashCost,
-    /// What the password of somebody who does not exist is compared with, so that it takes as long.
-    nobody: PasswordHash,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -147,11 +145,6 @@ impl PasswordHasher {
         entropy: Arc<dyn Entropy>,
         on_start: impl Fn() + Clone + Send + 'static,
     ) -> std::io::Result<Self> {
-        let nobody = LoginPassword::new(&crate::secrets::hex(&entropy.bytes::<16>()))
-            .map_err(std::io::Error::other)
-            .and_then(|password| {
-                compute(&password, entropy.bytes(), config.cost).map_err(std::io::Error::other)
-            })?;
         let (jobs, queue) = sync_channel::<Job>(config.waiting_max);
         let queue = Arc::new(Mutex::new(queue));
         for number in 1..=config.workers {
@@ -161,7 +154,7 @@ impl PasswordHasher {
                 work(&queue);
             })?;
         }
-        Ok(Self { jobs, cost: config.cost, nobody, entropy })
+        Ok(Self { jobs, cost: config.cost, entropy })
     }
 
     /// The hash of a new password, under a salt of its own.
@@ -176,10 +169,10 @@ impl PasswordHasher {
         password: LoginPassword,
         hash: Option<PasswordHash>,
     ) -> Result<Comparison, HashingError> {
-        let (salt, cost, exists) = (self.entropy.bytes(), self.cost, hash.is_some());
-        let hash = hash.unwrap_or_else(|| self.nobody.clone());
+        let (salt, cost) = (self.entropy.bytes(), self.cost);
         self.run(move || {
-            if !hash.matches(&password) || !exists {
+            let Some(hash) = hash else { return compute(&password, salt, cost).map(|_| Comparison::Wrong) };
+            if !hash.matches(&password) {
                 return Ok(Comparison::Wrong);
             }
             if hash.is_cheaper_than(cost) {
