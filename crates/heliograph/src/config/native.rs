@@ -6,8 +6,9 @@ use auth::native::{AccessTokenConfig, HashCost, HashingConfig, PasswordPolicy, S
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::DAY;
+
 const MINUTE: Duration = Duration::from_mins(1);
-const DAY: Duration = Duration::from_hours(24);
 
 /// Passwords of the native API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
