@@ -11,7 +11,7 @@ use tower::ServiceExt;
 
 use crate::{
     caller::Origin, limits::GatewayConfig, long_poll, metrics::GatewayMetrics, reply::Refusal,
-    services::Services, signal, socket,
+    router::router, services::Services, socket,
 };
 
 /// The server's time on every answer, in milliseconds since the epoch. Clients take an answer without it
@@ -36,7 +36,7 @@ impl Door {
     /// A door to those services, which counts what is open there.
     pub fn new(services: Services, config: GatewayConfig, metrics: GatewayMetrics) -> Self {
         Self(Arc::new(Inner {
-            router: signal::router(services.clone()),
+            router: router(&services),
             services,
             config,
             metrics,

@@ -2,7 +2,8 @@
 //!
 //! Signal's API has three carriers on one port: REST over HTTPS, the same REST inside the frames of a
 //! websocket, and gRPC. All of them come in through [`door::Door`], run through the same router and call
-//! the same services; [`signal`] has a file per resource. [`native`] is the API for people who build apps of their own.
+//! the same services; [`signal`] has a file per resource. [`native`] is the API for people who build apps of their own,
+//! `pages` is what their browsers are shown.
 
 pub mod caller;
 pub mod door;
@@ -19,7 +20,9 @@ mod body;
 mod counted;
 mod grpc;
 mod long_poll;
+mod pages;
 mod reply;
+mod router;
 mod routes;
 mod scratch;
 mod socket;
@@ -30,6 +33,6 @@ pub use limits::GatewayConfig;
 pub use listener::Listener;
 pub use metrics::GatewayMetrics;
 pub use operator::OperatorListener;
+pub use router::route_table;
 pub use routes::{Access, Interface, Route};
 pub use services::Services;
-pub use signal::route_table;

@@ -1,0 +1,29 @@
+//! Pages for people: where a link leads that the server has given out. One file per page.
+//!
+//! They take nothing from anywhere else, stand in nobody's frame, and tell nobody where a person came from.
+
+mod invite;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+
+use crate::routes::Routes;
+
+/// Largest body of a form.
+const BODY_MAX: usize = 32 * 1024;
+
+/// Every page.
+pub(crate) fn routes() -> Routes {
+    Routes::default().merge(invite::routes()).body_max(BODY_MAX)
+}
+
+/// A page that has no more than text to it.
+fn text_page(html: &'static str) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    (headers, html).into_response()
+}
