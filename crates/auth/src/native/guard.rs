@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use limits::{Backoff, BackoffPolicy, Known, LimitId, RateLimits, RetryAfter};
 use protocol::{Aci, ambient::Clock};
 
-use super::{session::DeviceIdentifier, username::Username};
+use super::{device::DeviceIdentifier, username::Username};
 
 /// Three mistakes are free; after the fourth one waits a second, and up to a quarter of an hour in the end.
 const POLICY: BackoffPolicy = BackoffPolicy {

@@ -1,10 +1,10 @@
 //! Logging in, and changing the password.
 
-use protocol::{Aci, RegistrationId};
+use protocol::Aci;
 use zeroize::Zeroizing;
 
 use super::{
-    Bearer, DeviceIdentifier, DeviceLabel, LoggedIn, LoginPassword, NativeService, Origin, Username,
+    Bearer, DeviceClaim, LoggedIn, LoginPassword, NativeService, Origin, Username,
     error::{ChangePasswordError, LoginError},
     hashing::{Comparison, PasswordHash},
     password::PasswordRefused,
@@ -21,12 +21,8 @@ pub struct LoginRequest {
     pub username: String,
     /// The password, as it was typed.
     pub password: Zeroizing<String>,
-    /// By what the app knows itself again. One that the account does not know yet is another device.
-    pub device_identifier: DeviceIdentifier,
-    /// What the device is called, if it is new.
-    pub label: Option<DeviceLabel>,
-    /// The device's registration id, if it is new; one is drawn for a client that has none yet.
-    pub registration_id: Option<RegistrationId>,
+    /// The device that is to be logged in.
+    pub device: DeviceClaim,
 }
 
 /// Somebody has shown the password of that account, while its login was of that version.
@@ -41,7 +37,7 @@ impl NativeService {
     /// former session ends.
     pub async fn login(&self, request: LoginRequest, origin: Origin) -> Result<LoggedIn, LoginError> {
         let proven = self.prove_password(&request, origin).await?;
-        self.open_session(proven, request).await
+        self.open_session(proven, request.device).await
     }
 
     /// Whoever does not know the password learns nothing else, and nothing sooner: a name that nobody has, or that is
@@ -54,9 +50,9 @@ impl NativeService {
         let password = LoginPassword::new(&request.password).map_err(|_| LoginError::Refused);
         // What cannot be a name or a password is no guess, and tells nothing.
         let (name, password) = (name?, password?);
-        let login = inner.store.login(&name, &request.device_identifier).await?;
+        let login = inner.store.login(&name, &request.device.identifier).await?;
         let known = login.as_ref().is_some_and(|login| login.knows_device);
-        let attempt = match inner.guard.attempt(&name, &request.device_identifier, known, origin) {
+        let attempt = match inner.guard.attempt(&name, &request.device.identifier, known, origin) {
             Ok(attempt) => attempt,
             Err(wait) => {
                 inner.audit.record(Action::LogIn.refused(&name).detail(Detail::RateLimited)).await;
@@ -91,7 +87,7 @@ impl NativeService {
         }
     }
 
-    async fn open_session(&self, proven: Proven, request: LoginRequest) -> Result<LoggedIn, LoginError> {
+    async fn open_session(&self, proven: Proven, device: DeviceClaim) -> Result<LoggedIn, LoginError> {
         let inner = &*self.0;
         let (session, refresh) = inner.new_session();
         let (id, expires) = (session.id, session.expires);
@@ -100,7 +96,7 @@ impl NativeService {
             .open_session(OpenSession {
                 aci: proven.aci,
                 login_version: proven.login_version,
-                device: inner.new_device(request.device_identifier, request.label, request.registration_id),
+                device: inner.new_device(device),
                 session,
                 devices_max: DEVICES_MAX,
             })

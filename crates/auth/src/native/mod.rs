@@ -14,6 +14,7 @@ pub mod session;
 pub mod store;
 pub mod username;
 
+mod device;
 mod guard;
 mod keys;
 mod login;
@@ -31,12 +32,13 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 pub use access::{AccessTokenConfig, AccessTokens};
+pub use device::{DeviceClaim, DeviceIdentifier, DeviceLabel};
 pub use guard::Origin;
 pub use hashing::{HashCost, HashingConfig, PasswordHasher};
 pub use login::LoginRequest;
 pub use password::{LoginPassword, PasswordPolicy};
 pub use register::RegisterRequest;
-pub use session::{Bearer, DeviceIdentifier, DeviceLabel, LoggedIn, SessionConfig, SessionId, Tokens};
+pub use session::{Bearer, LoggedIn, SessionConfig, SessionId, Tokens};
 pub use store::NativeStore;
 pub use username::Username;
 
@@ -161,12 +163,8 @@ impl Inner {
     }
 
     /// A native device as it begins. It calls with access tokens: no password of Signal's kind is right for it.
-    fn new_device(
-        &self,
-        identifier: DeviceIdentifier,
-        label: Option<DeviceLabel>,
-        registration_id: Option<RegistrationId>,
-    ) -> NewNativeDevice {
+    fn new_device(&self, claim: DeviceClaim) -> NewNativeDevice {
+        let DeviceClaim { identifier, label, registration_id } = claim;
         let now = self.clock.now();
         let device = Device {
             id: DeviceId::PRIMARY,

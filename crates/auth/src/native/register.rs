@@ -1,9 +1,9 @@
 //! How a native account comes to be.
 
-use protocol::{Aci, DeviceId, RegistrationId};
+use protocol::{Aci, DeviceId};
 
 use super::{
-    DeviceIdentifier, DeviceLabel, LoggedIn, LoginPassword, NativeService, Origin, Username,
+    DeviceClaim, LoggedIn, LoginPassword, NativeService, Origin, Username,
     error::RegisterError,
     password::PasswordRefused,
     store::{NewNativeAccount, RegisterNativeOutcome},
@@ -24,12 +24,8 @@ pub struct RegisterRequest {
     pub username: String,
     /// The password, as it was typed.
     pub password: zeroize::Zeroizing<String>,
-    /// By what the app knows itself again.
-    pub device_identifier: DeviceIdentifier,
-    /// What the device is called.
-    pub label: Option<DeviceLabel>,
-    /// The device's registration id; one is drawn for a client that has none yet.
-    pub registration_id: Option<RegistrationId>,
+    /// The first device.
+    pub device: DeviceClaim,
     /// The keys it begins with, if it has any yet.
     pub keys: Option<IdentityKeys>,
     /// The code of an invitation.
@@ -55,7 +51,7 @@ impl NativeService {
         // Before the password is hashed, which costs much more than saying no.
         let admitted = inner.admission.admit_name(username.as_str(), None, request.invite.as_ref()).await?;
         let password = inner.hasher.hash(password).await?;
-        let device = inner.new_device(request.device_identifier, request.label, request.registration_id);
+        let device = inner.new_device(request.device);
         let registration_id = device.device.registration_id;
         let (session, refresh) = inner.new_session();
         let (id, expires) = (session.id, session.expires);

@@ -7,9 +7,10 @@ use protocol::{
 };
 
 use super::{
+    device::{DeviceIdentifier, DeviceLabel},
     hashing::PasswordHash,
     refresh::{FamilyId, TokenHash},
-    session::{DeviceIdentifier, DeviceLabel, LiveSession, NewSession, SessionId, SessionInfo},
+    session::{LiveSession, NewSession, SessionId, SessionInfo},
     username::Username,
 };
 use crate::{admission::Admitted, device::Device, service::Authenticated, store::IdentityKeys};

@@ -6,14 +6,13 @@ use auth::native::{
 };
 use axum::{extract::State, response::Response};
 use http::StatusCode;
-use protocol::RegistrationId;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
+    device_fields::DeviceFields,
     extract::{Body, Secret},
     problem::{Code, Problem, ProblemBody},
-    register,
     tokens::{self, LoggedInBody, TokensBody},
 };
 use crate::caller::{Anybody, BearerDevice, Peer};
@@ -26,13 +25,8 @@ pub(super) struct LoginBody {
     username: String,
     #[schema(example = "a sentence is fine", value_type = String)]
     password: Secret,
-    /// That of the registration or of an earlier log-in, to be the same device; another, to be another.
-    device_identifier: String,
-    /// What the person calls the device, if it is new.
-    device_name: Option<String>,
-    /// 1 to 16383, if the device is new; drawn by the server if the app has none yet.
-    #[schema(value_type = Option<u16>)]
-    registration_id: Option<RegistrationId>,
+    #[serde(flatten)]
+    device: DeviceFields,
 }
 
 /// A refresh token to be traded in.
@@ -59,13 +53,8 @@ pub(super) async fn login(
     peer: Peer,
     Body(body): Body<LoginBody>,
 ) -> Result<Response, Problem> {
-    let request = LoginRequest {
-        username: body.username,
-        password: body.password.0,
-        device_identifier: register::device_identifier(body.device_identifier)?,
-        label: register::label(body.device_name)?,
-        registration_id: body.registration_id,
-    };
+    let request =
+        LoginRequest { username: body.username, password: body.password.0, device: body.device.try_into()? };
     let logged_in = service.login(request, peer.origin()).await.map_err(|error| match error {
         LoginError::Refused => Problem::of(Code::LoginFailed),
         LoginError::TooManyDevices => Problem::of(Code::TooManyDevices),

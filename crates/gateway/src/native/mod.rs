@@ -5,6 +5,7 @@
 //! it all follows from the handlers ([`docs`]).
 
 mod account;
+mod device_fields;
 mod devices;
 mod docs;
 pub(crate) mod envelope;

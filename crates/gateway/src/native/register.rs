@@ -2,18 +2,15 @@
 
 use auth::{
     admission::{AdmissionError, invite::InviteCode},
-    native::{
-        DeviceIdentifier, DeviceLabel, NativeService, RegisterRequest, error::RegisterError,
-        password::PasswordRefused,
-    },
+    native::{NativeService, RegisterRequest, error::RegisterError, password::PasswordRefused},
 };
 use axum::{extract::State, response::Response};
 use http::StatusCode;
-use protocol::RegistrationId;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
+    device_fields::DeviceFields,
     extract::{Body, Secret},
     keys::FirstKeys,
     problem::{Code, Problem, ProblemBody},
@@ -31,14 +28,8 @@ pub(super) struct RegisterBody {
     /// At least 8 characters, and none of those that are guessed first.
     #[schema(example = "a sentence is fine", value_type = String)]
     password: Secret,
-    /// What the app draws once for each installation and keeps to itself, such as a random UUID.
-    #[schema(example = "0f6a7c1e-55d0-4f0e-9d7e-0d0c4f9d3c11")]
-    device_identifier: String,
-    /// What the person calls the device.
-    device_name: Option<String>,
-    /// 1 to 16383; drawn by the server if the app has none yet.
-    #[schema(value_type = Option<u16>)]
-    registration_id: Option<RegistrationId>,
+    #[serde(flatten)]
+    device: DeviceFields,
     /// Keys of Signal's protocol, now or later (`PUT /keys`).
     keys: Option<FirstKeys>,
     /// The code of an invitation, where the server asks for one.
@@ -65,22 +56,12 @@ pub(super) async fn register(
     let request = RegisterRequest {
         username: body.username,
         password: body.password.0,
-        device_identifier: device_identifier(body.device_identifier)?,
-        label: label(body.device_name)?,
-        registration_id: body.registration_id,
+        device: body.device.try_into()?,
         keys: body.keys.map(TryInto::try_into).transpose()?,
         invite: body.invite.as_deref().map(invite).transpose()?,
     };
     let logged_in = service.register(request, peer.origin()).await.map_err(refuse)?;
     Ok(tokens::answer(StatusCode::CREATED, LoggedInBody::from(&logged_in)))
-}
-
-pub(super) fn device_identifier(text: String) -> Result<DeviceIdentifier, Problem> {
-    DeviceIdentifier::new(text).ok_or(Problem::of(Code::InvalidBody))
-}
-
-pub(super) fn label(text: Option<String>) -> Result<Option<DeviceLabel>, Problem> {
-    text.map(|text| DeviceLabel::new(text).ok_or(Problem::of(Code::InvalidBody))).transpose()
 }
 
 pub(super) fn password(refused: PasswordRefused) -> Problem {
