@@ -21,7 +21,10 @@ use protocol::{
 };
 use uuid::Uuid;
 
-use super::{NOW, Stores, again, device, identity_keys, later, pni, primary, read, register, registration};
+use super::{
+    Stores,
+    made_up::{NOW, again, device, identity_keys, later, pni, primary, read, register, registration},
+};
 
 /// Runs this part of the suite.
 pub(super) async fn run(stores: &Stores) {

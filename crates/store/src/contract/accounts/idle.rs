@@ -10,7 +10,10 @@ use auth::{
 };
 use protocol::{Aci, DeviceAddress, DeviceId, ambient::Timestamp};
 
-use super::{NOW, Stores, account, device, devices, later, primary, read, register, registration};
+use super::{
+    Stores, devices,
+    made_up::{NOW, account, device, later, primary, read, register, registration},
+};
 
 /// A day before everything else in this suite, and later ones.
 fn day(number: u64) -> Timestamp {

@@ -10,7 +10,10 @@ use keys::KeySlot;
 use protocol::{Aci, DeviceId, RegistrationId, ServiceId, UnidentifiedAccess, ambient::Timestamp};
 use uuid::Uuid;
 
-use super::{NOW, Stores, account, device, hash, identity_keys, later, primary, read};
+use super::{
+    Stores,
+    made_up::{NOW, account, device, hash, identity_keys, later, primary, read},
+};
 
 /// Runs this part of the suite.
 pub(super) async fn run(stores: &Stores) {

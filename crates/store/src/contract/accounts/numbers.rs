@@ -17,8 +17,12 @@ use protocol::{
 use uuid::Uuid;
 
 use super::{
-    NOW, Stores, account, account_with_second_device, again, devices::signed_keys, hash, identity_keys,
-    later, number, pni, read, register, register_again, registration,
+    Stores,
+    devices::signed_keys,
+    made_up::{
+        NOW, account, account_with_second_device, again, hash, identity_keys, later, number, pni, read,
+        register, register_again, registration,
+    },
 };
 
 /// Runs this part of the suite.
