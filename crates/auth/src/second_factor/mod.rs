@@ -7,6 +7,7 @@
 
 pub mod attempts;
 mod passkeys;
+mod proof;
 pub mod recovery;
 mod service;
 pub mod store;
@@ -19,6 +20,7 @@ use protocol::ambient::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use passkeys::{Ceremony, PasskeyOffer, PasskeyOptions};
+pub use proof::FactorProof;
 pub use service::{
     CHALLENGE_LIFE, FactorError, PENDING_LIFE, SecondFactorParts, SecondFactors, VerificationOffer,
 };

@@ -40,10 +40,10 @@ pub enum Ceremony {
 /// What a client needs to know to have a passkey made.
 #[derive(Clone, Debug)]
 pub struct PasskeyOptions {
+    /// The domain that the passkey will belong to.
+    pub relying_party: String,
     /// What the authenticator knows the account by.
     pub user_handle: Vec<u8>,
-    /// What it signs, if the server says so.
-    pub challenge: Option<Challenge>,
     /// The kinds of key that will do, the preferred first.
     pub algorithms: [Algorithm; 3],
     /// The passkeys that the account has: an authenticator with one of them is not asked for another.
@@ -53,20 +53,29 @@ pub struct PasskeyOptions {
 /// What a client needs to know to have a passkey used.
 #[derive(Clone, Debug)]
 pub struct PasskeyOffer {
+    /// The domain that the passkey belongs to.
+    pub relying_party: String,
     /// What is to be signed.
     pub challenge: Challenge,
-    /// The passkeys that will do; not empty.
+    /// The passkeys that will do; empty if any of that domain will.
     pub credentials: Vec<CredentialId>,
+    /// The authenticator must check who its user is, since nobody else does.
+    pub user_verification: bool,
 }
 
 impl SecondFactors {
-    /// Begins to add a passkey.
-    pub async fn start_passkey(&self, aci: Aci, ceremony: Ceremony) -> Result<PasskeyOptions, FactorError> {
+    /// Begins to add a passkey, as the standard has it: what it signs, and what it must be like.
+    pub async fn start_passkey(&self, aci: Aci) -> Result<(Challenge, PasskeyOptions), FactorError> {
+        let options = self.passkey_options(aci, Ceremony::Challenged).await?;
+        Ok((self.challenge(Purpose::Add(aci)), options))
+    }
+
+    /// What a passkey that is to be added must be like.
+    pub async fn passkey_options(&self, aci: Aci, ceremony: Ceremony) -> Result<PasskeyOptions, FactorError> {
         let factors = self.load_for_new_passkey(aci, ceremony).await?;
-        let challenge = (ceremony == Ceremony::Challenged).then(|| self.challenge(Purpose::Add(aci)));
         Ok(PasskeyOptions {
+            relying_party: self.0.relying_party.id.clone(),
             user_handle: user_handle(aci),
-            challenge,
             algorithms: Algorithm::ALL,
             exclude: factors.passkeys().map(|(_, credential)| credential.id.clone()).collect(),
         })
@@ -105,8 +114,8 @@ impl SecondFactors {
     }
 
     /// Asks for a passkey that stands alone, of whichever account.
-    pub fn start_sign_in(&self) -> Challenge {
-        self.challenge(Purpose::SignIn)
+    pub fn start_sign_in(&self) -> PasskeyOffer {
+        self.ask(Purpose::SignIn, Vec::new())
     }
 
     /// Whose passkey it is. Its authenticator must have checked who used it.
@@ -135,7 +144,16 @@ impl SecondFactors {
         if credentials.is_empty() {
             return None;
         }
-        Some(PasskeyOffer { challenge: self.challenge(Purpose::Prove(aci)), credentials })
+        Some(self.ask(Purpose::Prove(aci), credentials))
+    }
+
+    fn ask(&self, purpose: Purpose, credentials: Vec<CredentialId>) -> PasskeyOffer {
+        PasskeyOffer {
+            relying_party: self.0.relying_party.id.clone(),
+            challenge: self.challenge(purpose),
+            credentials,
+            user_verification: purpose == Purpose::SignIn,
+        }
     }
 
     async fn prove_passkey(

@@ -199,6 +199,11 @@ impl SecondFactors {
         used
     }
 
+    /// What the account has.
+    pub async fn factors(&self, aci: Aci) -> Result<Factors, FactorError> {
+        self.0.store.factors(aci).await?.ok_or(FactorError::Gone)
+    }
+
     /// The account's factors, by number.
     pub async fn list(&self, aci: Aci) -> Result<Vec<Factor>, FactorError> {
         Ok(self.factors(aci).await?.confirmed)
@@ -269,10 +274,6 @@ impl SecondFactors {
             Err(_) => action.refused(aci).detail(kind),
         };
         self.0.audit.record(event).await;
-    }
-
-    pub(super) async fn factors(&self, aci: Aci) -> Result<Factors, FactorError> {
-        self.0.store.factors(aci).await?.ok_or(FactorError::Gone)
     }
 
     pub(super) async fn add(&self, aci: Aci, new: NewFactor) -> Result<FactorId, FactorError> {

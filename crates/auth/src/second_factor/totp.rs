@@ -7,7 +7,7 @@ use protocol::ambient::{Entropy, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Time for which a password is shown.
 pub const STEP: Duration = Duration::from_secs(30);
@@ -41,12 +41,18 @@ impl TotpKey {
         &self.0
     }
 
+    /// The key as people type it into a generator (RFC 4648, section 6).
+    pub fn to_base32(&self) -> Zeroizing<String> {
+        Zeroizing::new(base32(&self.0))
+    }
+
     /// What a QR code says, so that generators take over the key (the key URI format of Google Authenticator).
     pub fn uri(&self, issuer: &str, account: &str) -> String {
         let (issuer, account) = (percent_encoded(issuer), percent_encoded(account));
-        let secret = base32(&self.0);
+        let secret = self.to_base32();
         format!(
-            "otpauth://totp/{issuer}:{account}?secret={secret}&issuer={issuer}&algorithm=SHA256&digits={DIGITS}&period={}",
+            "otpauth://totp/{issuer}:{account}?secret={}&issuer={issuer}&algorithm=SHA256&digits={DIGITS}&period={}",
+            *secret,
             STEP.as_secs()
         )
     }

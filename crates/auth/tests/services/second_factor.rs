@@ -50,8 +50,8 @@ impl World {
     }
 
     async fn add_passkey(&self, aci: Aci, authenticator: &Authenticator) -> Result<FactorId, FactorError> {
-        let options = self.second_factors.start_passkey(aci, Ceremony::Challenged).await?;
-        let created = authenticator.create(&options.challenge.unwrap());
+        let (challenge, _) = self.second_factors.start_passkey(aci).await?;
+        let created = authenticator.create(&challenge);
         self.finish_passkey(aci, &created).await
     }
 
@@ -224,12 +224,13 @@ async fn a_passkey_proves_and_signs_in() {
     );
 
     authenticator.user_handle = Some(aci.0.as_bytes().to_vec());
-    let challenge = world.second_factors.start_sign_in();
-    let used = authenticator.get(&challenge).unwrap();
+    let asked = world.second_factors.start_sign_in();
+    assert!(asked.user_verification && asked.credentials.is_empty() && asked.relying_party == DOMAIN);
+    let used = authenticator.get(&asked.challenge).unwrap();
     assert_eq!(world.second_factors.finish_sign_in(&assertion(&used)).await.unwrap(), aci);
     assert!(world.second_factors.finish_sign_in(&assertion(&used)).await.is_err());
     assert!(world.second_factors.remove(aci, id, Some(FactorKind::Passkey)).await.unwrap());
-    let used = authenticator.get(&world.second_factors.start_sign_in()).unwrap();
+    let used = authenticator.get(&world.second_factors.start_sign_in().challenge).unwrap();
     let removed = world.second_factors.finish_sign_in(&assertion(&used)).await;
     assert!(matches!(removed, Err(FactorError::NotVerified)));
 }
@@ -245,7 +246,7 @@ async fn challenges_are_for_one_purpose_and_one_account_and_a_while() {
         async || world.second_factors.start_verification(aci).await.unwrap().passkeys.unwrap().challenge;
     let used = authenticator.get(&challenge().await).unwrap();
     assert!(world.second_factors.finish_sign_in(&assertion(&used)).await.is_err(), "another purpose");
-    let used = authenticator.get(&world.second_factors.start_sign_in()).unwrap();
+    let used = authenticator.get(&world.second_factors.start_sign_in().challenge).unwrap();
     assert!(world.verify(aci, &used).await.is_err(), "another purpose");
     let used = authenticator.get(&challenge().await).unwrap();
     assert!(world.verify(other, &used).await.is_err(), "another account");
@@ -266,7 +267,7 @@ async fn signing_in_takes_a_verified_user_the_right_handle_and_a_counter_that_gr
     let mut authenticator = authenticator();
     world.add_passkey(aci, &authenticator).await.unwrap();
     let sign_in = async |authenticator: &mut Authenticator| {
-        let used = authenticator.get(&world.second_factors.start_sign_in()).unwrap();
+        let used = authenticator.get(&world.second_factors.start_sign_in().challenge).unwrap();
         world.second_factors.finish_sign_in(&assertion(&used)).await.is_ok()
     };
     authenticator.user_verified = false;
@@ -286,7 +287,7 @@ async fn signing_in_takes_a_verified_user_the_right_handle_and_a_counter_that_gr
 async fn passkeys_without_a_challenge_are_for_accounts_without_a_number() {
     let world = World::new();
     let aci = world.person().await;
-    let started = world.second_factors.start_passkey(aci, Ceremony::Unchallenged).await;
+    let started = world.second_factors.passkey_options(aci, Ceremony::Unchallenged).await;
     assert!(matches!(started, Err(FactorError::HasNumber)));
     let Created { client_data, attestation_object } = authenticator().create(&[1; 32]);
     let response = AttestationResponse { client_data: &client_data, attestation_object: &attestation_object };

@@ -1,9 +1,58 @@
 //! A passkey that was made (section 7.1).
 
+use protocol::base64;
+use serde::Deserialize;
+
 use super::{
     AuthenticatorData, CeremonyType, Challenge, ClientData, Credential, Expected, Rejected,
     cbor::{self, Value},
 };
+
+/// What an authenticator answers when it has made a passkey: `RegistrationResponseJSON` (section 5.1). What browsers
+/// say besides, such as the parts of the attestation object one by one, is passed over.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Json")]
+pub struct RegistrationResponse {
+    client_data: Vec<u8>,
+    attestation_object: Vec<u8>,
+}
+
+impl RegistrationResponse {
+    /// What counts of it. The passkey's id is in the attestation object.
+    pub fn attestation(&self) -> AttestationResponse<'_> {
+        AttestationResponse { client_data: &self.client_data, attestation_object: &self.attestation_object }
+    }
+}
+
+#[derive(Deserialize)]
+struct Json {
+    #[serde(rename = "type")]
+    kind: String,
+    response: JsonResponse,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonResponse {
+    #[serde(rename = "clientDataJSON")]
+    client_data: String,
+    attestation_object: String,
+}
+
+impl TryFrom<Json> for RegistrationResponse {
+    type Error = Rejected;
+
+    fn try_from(Json { kind, response }: Json) -> Result<Self, Rejected> {
+        if kind != "public-key" {
+            return Err(Rejected::Malformed);
+        }
+        let bytes = |text: &str| base64::decode_url_lenient(text).ok_or(Rejected::Malformed);
+        Ok(Self {
+            client_data: bytes(&response.client_data)?,
+            attestation_object: bytes(&response.attestation_object)?,
+        })
+    }
+}
 
 /// What an authenticator answers when it has made a passkey.
 #[derive(Clone, Copy, Debug)]

@@ -17,7 +17,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use assertion::AssertionResponse;
-pub use attestation::AttestationResponse;
+pub use attestation::{AttestationResponse, RegistrationResponse};
 pub use public_key::{Algorithm, PublicKey};
 
 use authenticator_data::AuthenticatorData;

@@ -75,7 +75,7 @@ impl Mfa {
     ) -> Result<StartWebAuthnRegistrationResponse, Status> {
         use start_web_authn_registration_response::Response;
 
-        let response = match self.0.start_passkey(aci, Ceremony::Unchallenged).await {
+        let response = match self.0.passkey_options(aci, Ceremony::Unchallenged).await {
             Ok(options) => Response::Parameters(Parameters {
                 user_handle: options.user_handle.into(),
                 allowed_algorithms: options.algorithms.map(Algorithm::cose_id).into(),
