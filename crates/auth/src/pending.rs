@@ -59,6 +59,13 @@ impl<K: Copy + Eq + Hash + Ord, T: Clone> Pending<K, T> {
         self.entries.lock().remove(&key).filter(|entry| now <= entry.until).map(|entry| entry.value)
     }
 
+    /// Asks that under that key until that moment, in the place of what was asked before.
+    pub(crate) fn put(&self, key: K, value: T, until: Timestamp, now: Timestamp) {
+        let mut entries = self.entries.lock();
+        make_room(&mut entries, now);
+        entries.insert(key, Entry { value, until });
+    }
+
     /// Forgets what is asked under that key.
     pub(crate) fn forget(&self, key: K) {
         self.entries.lock().remove(&key);
@@ -98,6 +105,11 @@ mod tests {
         assert_eq!(pending.ask(1, late, || 'b'), Asked::Anew('b'));
         assert_eq!(pending.take(1, late), Some('b'));
         assert_eq!(pending.take(1, late), None);
+        pending.put(1, 'b', Timestamp::from_millis(2500), late);
+        assert_eq!(pending.get(1, Timestamp::from_millis(2501)), None, "no longer than was meant");
+        pending.put(1, 'd', Timestamp::from_millis(2500), late);
+        assert_eq!(pending.get(1, late), Some('d'), "in the place of the other");
+        pending.forget(1);
         pending.ask(1, late, || 'c');
         pending.forget(1);
         assert_eq!(pending.get(1, late), None);

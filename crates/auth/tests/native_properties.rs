@@ -139,6 +139,7 @@ impl World {
                 let new = OpenSession {
                     aci: ACI,
                     login_version: self.version,
+                    factor_shown: false,
                     device: self.device(device),
                     session,
                     devices_max: DEVICES,

@@ -10,7 +10,7 @@ use auth::{
     native::{self, Bearer, NativeService, error::BearerError},
 };
 use axum::extract::{FromRef, FromRequestParts};
-use http::{Extensions, HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts};
+use http::{Extensions, HeaderMap, HeaderName, StatusCode, header::AUTHORIZATION, request::Parts};
 use protocol::ambient::StorageError;
 
 use crate::{
@@ -44,6 +44,14 @@ pub(crate) struct AuthenticatedDevice(pub(crate) Authenticated);
 /// A native device that shows an access token of a session that has not ended. Anybody else is answered 401.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BearerDevice(pub(crate) Bearer);
+
+/// A native device whose owner has just shown again who they are, by a token of that in the header
+/// [`REAUTHENTICATION_TOKEN`]. Without a good one the answer is 403, without a good access token 401.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReauthenticatedDevice(pub(crate) Bearer);
+
+/// Where the token goes that shows that the owner was there.
+const REAUTHENTICATION_TOKEN: HeaderName = HeaderName::from_static("reauthentication-token");
 
 /// A caller that says who it is, or does not. Wrong credentials are answered 401.
 #[derive(Clone, Copy, Debug)]
@@ -147,6 +155,24 @@ where
             return Err(Problem::of(Code::Unauthorized));
         }
         bearer(&NativeService::from_ref(state), &parts.headers).await.map(Self)
+    }
+}
+
+impl<S> FromRequestParts<S> for ReauthenticatedDevice
+where
+    S: Send + Sync,
+    NativeService: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let BearerDevice(bearer) = BearerDevice::from_request_parts(parts, state).await?;
+        let token = parts.headers.get(REAUTHENTICATION_TOKEN).and_then(|value| value.to_str().ok());
+        if token.is_some_and(|token| NativeService::from_ref(state).is_fresh(&bearer, token)) {
+            Ok(Self(bearer))
+        } else {
+            Err(Problem::of(Code::ReauthenticationRequired))
+        }
     }
 }
 

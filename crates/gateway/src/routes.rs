@@ -10,7 +10,9 @@ use axum::{
 use http::Method;
 
 use crate::{
-    caller::{Anonymous, Anybody, AuthenticatedDevice, BearerDevice, MaybeAuthenticated},
+    caller::{
+        Anonymous, Anybody, AuthenticatedDevice, BearerDevice, MaybeAuthenticated, ReauthenticatedDevice,
+    },
     services::Services,
 };
 
@@ -49,6 +51,8 @@ pub enum Access {
     Anybody,
     /// A native device that shows an access token.
     Bearer,
+    /// One whose owner has just shown again who they are.
+    Reauthenticated,
     /// Somebody with credentials for an account that is yet to be.
     Newcomer,
 }
@@ -65,6 +69,10 @@ impl Caller for AuthenticatedDevice {
 
 impl Caller for BearerDevice {
     const ACCESS: Access = Access::Bearer;
+}
+
+impl Caller for ReauthenticatedDevice {
+    const ACCESS: Access = Access::Reauthenticated;
 }
 
 impl Caller for MaybeAuthenticated {

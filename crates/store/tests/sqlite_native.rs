@@ -19,7 +19,8 @@ fn stores(directory: &Path, vault: &Vault) -> Stores {
         native: accounts.clone(),
         accounts: accounts.clone(),
         recipients: accounts.clone(),
-        owners: accounts,
+        owners: accounts.clone(),
+        factors: accounts,
         profiles: Arc::new(SqliteProfiles::new(Arc::clone(&database), vault.clone())),
         keys: Arc::new(SqliteKeys::new(database)),
     }

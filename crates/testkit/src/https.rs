@@ -75,6 +75,11 @@ impl Call {
         Self::new(Method::POST, path)
     }
 
+    /// `DELETE`.
+    pub fn delete(path: impl Into<String>) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
     /// With the account's credentials.
     #[must_use]
     pub fn auth(self, account: &Account) -> Self {
@@ -86,6 +91,15 @@ impl Call {
     pub fn authorization(mut self, value: &str) -> Self {
         if let Ok(value) = value.parse() {
             self.headers.insert(header::AUTHORIZATION, value);
+        }
+        self
+    }
+
+    /// With this header; text that cannot be its value is left out.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        if let Ok(value) = value.parse() {
+            self.headers.insert(name, value);
         }
         self
     }

@@ -17,6 +17,9 @@ use crate::{
 /// A password that the policy takes.
 pub const PASSWORD: &str = "a sentence is fine";
 
+/// The header that shows that the owner was there.
+pub const REAUTHENTICATION: &str = "reauthentication-token";
+
 /// A native device that is logged in.
 #[derive(Clone, Debug)]
 pub struct NativeAccount {
@@ -64,7 +67,8 @@ impl NativeAccount {
         https.send(Call::post("/login").json(&body)).await
     }
 
-    fn logged_in(username: &str, identifier: &str, answer: &Answer) -> anyhow::Result<Self> {
+    /// The account that an answer to logging in is about.
+    pub fn logged_in(username: &str, identifier: &str, answer: &Answer) -> anyhow::Result<Self> {
         let body = answer.json()?;
         let text = |value: &Value| value.as_str().map(str::to_owned).context("a text is missing");
         Ok(Self {
@@ -87,6 +91,17 @@ impl NativeAccount {
     /// Asks for something with its access token.
     pub async fn send(&self, https: &mut Https, call: Call) -> anyhow::Result<Answer> {
         https.send(call.authorization(&self.authorization())).await
+    }
+
+    /// Shows the password again, and answers the token that comes of it.
+    pub async fn reauthenticate(&self, https: &mut Https) -> anyhow::Result<String> {
+        self.reauthenticate_with(https, &json!({ "password": PASSWORD })).await
+    }
+
+    /// Shows again who the owner is, and answers the token that comes of it.
+    pub async fn reauthenticate_with(&self, https: &mut Https, proof: &Value) -> anyhow::Result<String> {
+        let answer = self.send(https, Call::post("/reauthenticate").json(proof)).await?.success()?.json()?;
+        Ok(answer["reauthentication_token"].as_str().context("a token")?.to_owned())
     }
 
     /// Trades the refresh token in.

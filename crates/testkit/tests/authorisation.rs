@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use testkit::{
     Account, Answer, Call, ChatSocket, HttpVersion, Https, NativeAccount, Server, ServerOptions,
     account::{basic, from_base64},
+    native::{REAUTHENTICATION, code},
     register_many,
 };
 
@@ -53,7 +54,7 @@ const NATIVE_MESSAGE: &str =
 /// those routes are for everybody: sending to an account, fetching its pre-keys, asking whether it exists.
 #[expect(clippy::too_many_lines, reason = "a line a route")]
 fn cases() -> Vec<Case> {
-    use Access::{Anonymous, Anybody, Bearer, Device, MaybeDevice, Newcomer};
+    use Access::{Anonymous, Anybody, Bearer, Device, MaybeDevice, Newcomer, Reauthenticated};
     let rest = |access, method: Method, path, body, permitted| Case {
         method,
         path,
@@ -130,6 +131,9 @@ fn cases() -> Vec<Case> {
         rest(Anybody, post.clone(), "/v1/verification/session", r#"{"number":"+15550109999"}"#, "200"),
         rest(Anybody, post.clone(), "/register", "{}", "422"),
         rest(Anybody, post.clone(), "/login", "{}", "422"),
+        rest(Anybody, post.clone(), "/login/second-factor", "{}", "422"),
+        rest(Anybody, post.clone(), "/login/passkey/options", "", "200"),
+        rest(Anybody, post.clone(), "/login/passkey", "{}", "422"),
         rest(Anybody, post.clone(), "/token/refresh", "{}", "422"),
         rest(Anybody, get.clone(), "/.well-known/jwks.json", "", "200"),
         rest(Anybody, get.clone(), "/openapi.json", "", "200"),
@@ -139,6 +143,16 @@ fn cases() -> Vec<Case> {
         rest(Bearer, delete.clone(), "/sessions", "", DONE),
         rest(Bearer, delete.clone(), "/sessions/{session_id}", "", "404"),
         rest(Bearer, put.clone(), "/password", NEW_PASSWORD, "403"),
+        rest(Bearer, post.clone(), "/reauthenticate", r#"{"password":"not the present one"}"#, "403"),
+        rest(Bearer, get.clone(), "/second-factors", "", "200"),
+        rest(Bearer, put.clone(), "/second-factors/{factor_id}", r#"{"name":"x"}"#, "404"),
+        rest(Reauthenticated, delete.clone(), "/second-factors/{factor_id}", "", "404"),
+        rest(Reauthenticated, post.clone(), "/second-factors/totp", "", "200"),
+        rest(Bearer, post.clone(), "/second-factors/totp/confirm", "{}", "422"),
+        rest(Reauthenticated, post.clone(), "/second-factors/passkeys/options", "", "200"),
+        rest(Bearer, post.clone(), "/second-factors/passkeys", "{}", "422"),
+        // The account has no factor that they could stand in for.
+        rest(Reauthenticated, post.clone(), "/second-factors/recovery-codes", "", "409"),
         rest(Bearer, get.clone(), "/profiles/{user_id}", "", "404"),
         rest(Bearer, get.clone(), "/devices", "", "200"),
         // Of another device, by one that is not the primary.
@@ -207,6 +221,10 @@ fn cases() -> Vec<Case> {
 }
 
 impl Case {
+    fn takes_access_token(&self) -> bool {
+        matches!(self.access, Access::Bearer | Access::Reauthenticated)
+    }
+
     fn is_of(&self, route: &Route) -> bool {
         (&self.method, self.path) == (&route.method, route.path.as_str())
     }
@@ -230,6 +248,7 @@ impl Case {
             ("{user_id}", &aci),
             ("{session_id}", "AAAA"),
             ("{message_id}", "1"),
+            ("{factor_id}", "1"),
             ("{code}", "AAAA"),
             ("{address}", "AAAA"),
             ("{token}", "AAAA"),
@@ -258,7 +277,7 @@ impl Case {
             (Access::Device | Access::MaybeDevice, Credentials::Wrong) => ("401", "INVALID_CREDENTIALS"),
             (Access::Anonymous, Credentials::Wrong | Credentials::Right) => ("400", "BAD_AUTHENTICATION"),
             // Passwords of devices are nothing here: it takes an access token.
-            (Access::Bearer, _) => ("401", ""),
+            (Access::Bearer | Access::Reauthenticated, _) => ("401", ""),
             (Access::Newcomer, Credentials::None) => ("401", "UNAUTHENTICATED"),
             _ => return None,
         };
@@ -377,7 +396,8 @@ async fn native_routes_take_an_access_token_of_a_session_that_is() -> anyhow::Re
     let ended = NativeAccount::register(&mut https, "ended").await?;
     ended.send(&mut https, Call::post("/logout")).await?.success()?;
     let caller = NativeAccount::register(&mut https, "caller").await?;
-    for case in cases().iter().filter(|case| case.access == Access::Bearer) {
+    let other = NativeAccount::register(&mut https, "other").await?.reauthenticate(&mut https).await?;
+    for case in cases().iter().filter(|case| case.takes_access_token()) {
         let what = format!("{} {}", case.method, case.path);
         for wrong in wrong_tokens(&caller, &ended) {
             let answer = https.send(case.call(victim, Some(&wrong))).await?;
@@ -385,7 +405,7 @@ async fn native_routes_take_an_access_token_of_a_session_that_is() -> anyhow::Re
             assert_eq!(answer.headers["content-type"], "application/problem+json", "{what}");
         }
     }
-    for case in cases().iter().filter(|case| case.access == Access::Bearer) {
+    for case in cases().iter().filter(|case| case.takes_access_token()) {
         let what = format!("{} {}", case.method, case.path);
         // Each with a session of its own, since some end it.
         let caller = NativeAccount::login(&mut https, "caller", "another device").await;
@@ -393,7 +413,16 @@ async fn native_routes_take_an_access_token_of_a_session_that_is() -> anyhow::Re
             Ok(caller) => caller,
             Err(_) => NativeAccount::register(&mut https, "caller").await?,
         };
-        let answer = https.send(case.call(victim, Some(&caller.authorization()))).await?;
+        let mut call = case.call(victim, Some(&caller.authorization()));
+        if case.access == Access::Reauthenticated {
+            for without in [call.clone(), call.clone().header(REAUTHENTICATION, &other)] {
+                let answer = https.send(without).await?;
+                assert_eq!(code(&answer), "reauthentication_required", "{what}");
+                assert_eq!(answer.status, 403, "{what}");
+            }
+            call = call.header(REAUTHENTICATION, &caller.reauthenticate(&mut https).await?);
+        }
+        let answer = https.send(call).await?;
         assert_eq!(answer.status.as_str(), case.permitted, "{what}");
     }
     Ok(())

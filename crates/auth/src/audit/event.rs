@@ -111,6 +111,8 @@ named! {
         SignIn = "sign_in",
         /// A person showed a password or a passkey.
         LogIn = "log_in",
+        /// Somebody who is logged in showed again who they are, before changing by what they log in.
+        Reauthenticate = "reauthenticate",
         /// A session was ended by its owner.
         LogOut = "log_out",
         /// A refresh token was exchanged.

@@ -6,7 +6,7 @@ use protocol::RegistrationId;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A device as it introduces itself, whichever way it comes in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DeviceClaim {
     /// By what the app knows itself again. One that the account does not know yet is another device.
     pub identifier: DeviceIdentifier,

@@ -5,7 +5,11 @@ use protocol::ambient::StorageError;
 
 use crate::admission::AdmissionError;
 
-use super::{hashing::HashingError, password::PasswordRefused};
+use super::{
+    factors::{ReauthenticateError, SecondStep},
+    hashing::HashingError,
+    password::PasswordRefused,
+};
 
 /// Why nobody was registered.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,9 @@ pub enum LoginError {
     /// The name or the password is wrong. Which one is not said.
     #[error("wrong name or password")]
     Refused,
+    /// The password is right, and the account asks for a second factor.
+    #[error("a second factor is missing")]
+    SecondFactorRequired(Box<SecondStep>),
     /// The account has as many devices as it may, and this one is new.
     #[error("the account has too many devices")]
     TooManyDevices,
@@ -76,6 +83,20 @@ pub enum BearerError {
     /// Nothing can be said about it.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// Why somebody who is logged in did not pass for knowing the present password.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PresentPasswordError {
+    /// It is another.
+    #[error("that is not the present password")]
+    Wrong,
+    /// Too many attempts.
+    #[error("rate limited")]
+    RateLimited(RetryAfter),
+    /// It was not looked at.
+    #[error(transparent)]
+    Hashing(#[from] HashingError),
 }
 
 /// Why a password was not changed.
@@ -121,6 +142,16 @@ pub enum PublishError {
     Storage(#[from] StorageError),
 }
 
+impl From<PresentPasswordError> for ChangePasswordError {
+    fn from(error: PresentPasswordError) -> Self {
+        match error {
+            PresentPasswordError::Wrong => Self::WrongPassword,
+            PresentPasswordError::RateLimited(wait) => Self::RateLimited(wait),
+            PresentPasswordError::Hashing(error) => error.into(),
+        }
+    }
+}
+
 macro_rules! from_hashing {
     ($($error:ident),*) => {$(
         impl From<HashingError> for $error {
@@ -134,4 +165,4 @@ macro_rules! from_hashing {
     )*};
 }
 
-from_hashing!(RegisterError, LoginError, ChangePasswordError);
+from_hashing!(RegisterError, LoginError, ChangePasswordError, ReauthenticateError);

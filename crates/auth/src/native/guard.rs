@@ -33,6 +33,7 @@ enum Counted {
 
 /// An attempt that may be made. It has failed until something else is said of it.
 #[must_use = "an attempt counts as failed until something else is said of it"]
+#[derive(Clone)]
 pub(super) struct Attempt {
     counted: Counted,
     /// From where, if it is a log-in.

@@ -5,7 +5,8 @@ use zeroize::Zeroizing;
 
 use super::{
     Bearer, DeviceClaim, LoggedIn, LoginPassword, NativeService, Origin, Username,
-    error::{ChangePasswordError, LoginError},
+    error::{ChangePasswordError, LoginError, PresentPasswordError},
+    guard::Attempt,
     hashing::{Comparison, PasswordHash},
     password::PasswordRefused,
     store::{ChangePasswordOutcome, OpenSession, OpenSessionOutcome, StoredLogin},
@@ -13,6 +14,7 @@ use super::{
 use crate::{
     audit::{Action, Detail},
     linking::DEVICES_MAX,
+    second_factor::FactorError,
 };
 
 /// A log-in as a client asks for it.
@@ -25,24 +27,42 @@ pub struct LoginRequest {
     pub device: DeviceClaim,
 }
 
-/// Somebody has shown the password of that account, while its login was of that version.
+/// Somebody has shown that the account is theirs, while its login was of that version.
 #[derive(Clone, Copy, Debug)]
-struct Proven {
-    aci: Aci,
-    login_version: u64,
+pub(super) struct Proven {
+    pub(super) aci: Aci,
+    pub(super) login_version: u64,
 }
 
 impl NativeService {
-    /// Opens a session for somebody who knows name and password. A device that was logged in already is so anew; its
-    /// former session ends.
+    /// Opens a session for somebody who knows name and password, unless the account asks for more. A device that was
+    /// logged in already is so anew; its former session ends.
     pub async fn login(&self, request: LoginRequest, origin: Origin) -> Result<LoggedIn, LoginError> {
-        let proven = self.prove_password(&request, origin).await?;
-        self.open_session(proven, request.device).await
+        let (proven, attempt) = self.prove_password(&request, origin).await?;
+        let offer = match self.0.second_factors.asked_for(proven.aci).await {
+            Ok(offer) => offer,
+            Err(FactorError::Storage(error)) => return Err(error.into()),
+            Err(_) => return Err(LoginError::Refused),
+        };
+        match offer {
+            None => {
+                self.0.guard.right(attempt);
+                self.open_session(proven, request.device, false, Detail::Password).await
+            }
+            Some(offer) => {
+                let step = self.second_step(proven, request.device, attempt, offer).await;
+                Err(LoginError::SecondFactorRequired(Box::new(step)))
+            }
+        }
     }
 
     /// Whoever does not know the password learns nothing else, and nothing sooner: a name that nobody has, or that is
     /// none, takes the same way.
-    async fn prove_password(&self, request: &LoginRequest, origin: Origin) -> Result<Proven, LoginError> {
+    async fn prove_password(
+        &self,
+        request: &LoginRequest,
+        origin: Origin,
+    ) -> Result<(Proven, Attempt), LoginError> {
         let inner = &*self.0;
         inner.audit.ready()?;
         inner.guard.knock(origin).map_err(LoginError::RateLimited)?;
@@ -73,11 +93,12 @@ impl NativeService {
             inner.audit.record(Action::LogIn.refused(&name).detail(Detail::WrongCredentials)).await;
             return Err(LoginError::Refused);
         };
-        inner.guard.right(attempt);
+        // No failure. Whether it was the owner is known when all that is asked for has been shown.
+        inner.guard.void(&attempt);
         if let Comparison::Outdated(better) = compared {
             self.rehash(aci, version, better).await;
         }
-        Ok(Proven { aci, login_version: version })
+        Ok((Proven { aci, login_version: version }, attempt))
     }
 
     /// Keeps a dearer hash of the same password. Not being able to does not keep anybody from logging in.
@@ -87,7 +108,14 @@ impl NativeService {
         }
     }
 
-    async fn open_session(&self, proven: Proven, device: DeviceClaim) -> Result<LoggedIn, LoginError> {
+    /// Opens a session for whom nothing more is asked. `by` is what was shown first.
+    pub(super) async fn open_session(
+        &self,
+        proven: Proven,
+        device: DeviceClaim,
+        factor_shown: bool,
+        by: Detail,
+    ) -> Result<LoggedIn, LoginError> {
         let inner = &*self.0;
         let (session, refresh) = inner.new_session();
         let (id, expires) = (session.id, session.expires);
@@ -96,6 +124,7 @@ impl NativeService {
             .open_session(OpenSession {
                 aci: proven.aci,
                 login_version: proven.login_version,
+                factor_shown,
                 device: inner.new_device(device),
                 session,
                 devices_max: DEVICES_MAX,
@@ -106,7 +135,7 @@ impl NativeService {
                 if !joined {
                     inner.disconnect(device.aci, [device.device_id]);
                 }
-                let event = Action::LogIn.by(device.address()).on(id).detail(Detail::Password);
+                let event = Action::LogIn.by(device.address()).on(id).detail(by);
                 inner.audit.record(event).await;
                 let tokens = inner.tokens(device.address(), id, &refresh, expires)?;
                 Ok(LoggedIn { device, registration_id, session: id, tokens })
@@ -128,21 +157,8 @@ impl NativeService {
         let login = inner.store.login_of(aci).await?.ok_or(ChangePasswordError::Gone)?;
         let new = LoginPassword::new(new).map_err(|_| PasswordRefused::NotAPassword)?;
         inner.policy.check(&new, &login.username)?;
-        let present = LoginPassword::new(present).map_err(|_| ChangePasswordError::WrongPassword)?;
         inner.audit.ready()?;
-        let attempt = inner.guard.attempt_logged_in(aci).map_err(ChangePasswordError::RateLimited)?;
-        match inner.hasher.compare(present, Some(login.password)).await {
-            Ok(Comparison::Right | Comparison::Outdated(_)) => inner.guard.right(attempt),
-            Ok(Comparison::Wrong) => {
-                let event = Action::ChangePassword.refused(bearer.device.address());
-                inner.audit.record(event.detail(Detail::WrongCredentials)).await;
-                return Err(ChangePasswordError::WrongPassword);
-            }
-            Err(error) => {
-                inner.guard.void(&attempt);
-                return Err(error.into());
-            }
-        }
+        self.check_present_password(bearer, login.password, present, Action::ChangePassword).await?;
         let hash = inner.hasher.hash(new).await?;
         match inner.store.change_password(aci, login.version, hash, Some(bearer.session)).await? {
             ChangePasswordOutcome::Changed(devices) => {
@@ -152,6 +168,40 @@ impl NativeService {
             }
             // Somebody else has changed it since.
             ChangePasswordOutcome::Outdated => Err(ChangePasswordError::WrongPassword),
+        }
+    }
+
+    /// Whether somebody who is logged in, and wants to do that, knows the present password. Guesses are slowed down.
+    pub(super) async fn check_present_password(
+        &self,
+        bearer: &Bearer,
+        hash: PasswordHash,
+        password: &str,
+        action: Action,
+    ) -> Result<(), PresentPasswordError> {
+        let inner = &*self.0;
+        let password = LoginPassword::new(password).map_err(|_| PresentPasswordError::Wrong)?;
+        let by = bearer.device.address();
+        let attempt = match inner.guard.attempt_logged_in(bearer.device.aci) {
+            Ok(attempt) => attempt,
+            Err(wait) => {
+                inner.audit.record(action.refused(by).detail(Detail::RateLimited)).await;
+                return Err(PresentPasswordError::RateLimited(wait));
+            }
+        };
+        match inner.hasher.compare(password, Some(hash)).await {
+            Ok(Comparison::Right | Comparison::Outdated(_)) => {
+                inner.guard.right(attempt);
+                Ok(())
+            }
+            Ok(Comparison::Wrong) => {
+                inner.audit.record(action.refused(by).detail(Detail::WrongCredentials)).await;
+                Err(PresentPasswordError::Wrong)
+            }
+            Err(error) => {
+                inner.guard.void(&attempt);
+                Err(error.into())
+            }
         }
     }
 }

@@ -3,10 +3,11 @@
 //! Underneath they are accounts like any other: an ACI and devices. What they have besides is a login
 //! ([`username`], [`password`], [`hashing`]), and for each device that is logged in a session ([`session`]): short-lived
 //! access tokens ([`access`]) show it, and refresh tokens ([`refresh`]) keep it up. Guessing is slowed down by the
-//! guard. What must be remembered is declared in [`store`].
+//! guard. Second factors and passkeys are in [`factors`]. What must be remembered is declared in [`store`].
 
 pub mod access;
 pub mod error;
+pub mod factors;
 pub mod hashing;
 pub mod password;
 pub mod refresh;
@@ -48,9 +49,11 @@ use crate::{
     capabilities::Capabilities,
     device::{Agent, Credential, Device},
     revocation::Revocations,
+    second_factor::SecondFactors,
     service::day_of,
 };
 
+use factors::{FRESH_LIFE, FreshProofs, HalfwayLogins, SECOND_STEP_LIFE};
 use guard::Guard;
 use refresh::RefreshToken;
 use session::NewSession;
@@ -77,6 +80,8 @@ pub struct NativeParts {
     pub tokens: Arc<AccessTokens>,
     /// How long sessions last.
     pub sessions: SessionConfig,
+    /// What accounts ask for besides their password.
+    pub second_factors: Arc<SecondFactors>,
     /// How often somebody may do what.
     pub limits: Arc<RateLimits>,
     /// Tells the time.
@@ -99,6 +104,9 @@ struct Inner {
     tokens: Arc<AccessTokens>,
     sessions: SessionConfig,
     guard: Guard,
+    second_factors: Arc<SecondFactors>,
+    halfway: HalfwayLogins,
+    fresh_proofs: FreshProofs,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -117,6 +125,9 @@ impl NativeService {
             tokens: parts.tokens,
             sessions: parts.sessions,
             guard,
+            second_factors: parts.second_factors,
+            halfway: HalfwayLogins::new(SECOND_STEP_LIFE),
+            fresh_proofs: FreshProofs::new(FRESH_LIFE),
             clock: parts.clock,
             entropy: parts.entropy,
         }))

@@ -45,8 +45,8 @@ pub trait NativeStore: Send + Sync + 'static {
         except: Option<SessionId>,
     ) -> Result<ChangePasswordOutcome, StorageError>;
 
-    /// Opens a session, if the login is still of the version that was checked: of the device of that identifier,
-    /// whose former session ends, or of a new one.
+    /// Opens a session, if the login is still of the version that was checked, and a second factor was shown or the
+    /// account has none: of the device of that identifier, whose former session ends, or of a new one.
     async fn open_session(&self, new: OpenSession) -> Result<OpenSessionOutcome, StorageError>;
 
     /// The session of that id, unless it is over.
@@ -143,6 +143,8 @@ pub struct OpenSession {
     pub aci: Aci,
     /// The version of the login that was checked.
     pub login_version: u64,
+    /// Whether a second factor was shown. Without one, an account that has any gets no session.
+    pub factor_shown: bool,
     /// The device, as it is to be if the account does not know it yet.
     pub device: NewNativeDevice,
     /// The session.
@@ -163,7 +165,7 @@ pub enum OpenSessionOutcome {
         /// The device is new.
         joined: bool,
     },
-    /// The password is no longer the one that was checked, or the account is gone.
+    /// The password is no longer the one that was checked, there is a second factor by now, or the account is gone.
     Outdated,
     /// The device is new, and there is no room for it.
     TooManyDevices,

@@ -8,6 +8,7 @@ mod change_number;
 mod handover;
 mod idle;
 mod linking;
+mod native_factors;
 mod numberless;
 mod registration;
 mod second_factor;

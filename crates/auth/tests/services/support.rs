@@ -84,9 +84,9 @@ pub(crate) struct World {
     pub(crate) trust_root: PrivateKey,
     pub(crate) outside: Arc<Outside>,
     pub(crate) clock: ManualClock,
-    store: Arc<SqliteAccounts>,
-    limits: Arc<RateLimits>,
-    entropy: Arc<SeededEntropy>,
+    pub(crate) store: Arc<SqliteAccounts>,
+    pub(crate) limits: Arc<RateLimits>,
+    pub(crate) entropy: Arc<SeededEntropy>,
     /// The identity keys, ACI and PNI, of the registration that was made last.
     identities: parking_lot::Mutex<Vec<PrivateKey>>,
     _directory: tempfile::TempDir,

@@ -19,7 +19,10 @@ use utoipa::{
     },
 };
 
-use super::{account, devices, jwks, keys, login, messages, problem::Code, register, sessions};
+use super::{
+    account, devices, jwks, keys, login, messages, passkey_login, problem::Code, reauthentication, register,
+    second_factors, second_step, sessions,
+};
 use crate::{caller::Anybody, socket};
 
 /// What the page may load: its own style, and nothing else from anywhere.
@@ -37,6 +40,11 @@ const STYLE: &str = include_str!("style.css");
     ),
     paths(
         register::register, login::login, login::refresh, login::logout,
+        second_step::finish, passkey_login::options, passkey_login::login, reauthentication::reauthenticate,
+        second_factors::list, second_factors::rename, second_factors::remove,
+        second_factors::totp::start, second_factors::totp::confirm,
+        second_factors::passkeys::options, second_factors::passkeys::add,
+        second_factors::recovery_codes::make,
         sessions::list, sessions::end_others, sessions::end,
         account::change_password, account::delete, account::profile,
         devices::list, devices::remove,
@@ -49,6 +57,7 @@ const STYLE: &str = include_str!("style.css");
     tags(
         (name = "accounts", description = "Accounts and what belongs to them."),
         (name = "sessions", description = "Logging in, and what follows."),
+        (name = "second factors", description = "What an account asks for besides its password."),
         (name = "keys", description = "Pre-keys, by which sessions of Signal's protocol start."),
         (name = "messages", description = "Sending and receiving."),
         (name = "documentation", description = "What you are reading."),

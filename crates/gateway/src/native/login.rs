@@ -13,6 +13,7 @@ use super::{
     device_fields::DeviceFields,
     extract::{Body, Secret},
     problem::{Code, Problem, ProblemBody},
+    second_step::SecondStepFields,
     tokens::{self, LoggedInBody, TokensBody},
 };
 use crate::caller::{Anybody, BearerDevice, Peer};
@@ -37,13 +38,15 @@ pub(super) struct RefreshBody {
     refresh_token: Secret,
 }
 
-/// Logs in. Whether the username or the password is wrong is not said.
+/// Logs in. Whether the username or the password is wrong is not said. If the account has a second factor, a right
+/// password is answered `second_factor_required`, with what `POST /login/second-factor` takes.
 #[utoipa::path(
     post, path = "/login", tag = "sessions",
     request_body = LoginBody,
     responses(
         (status = 200, description = "The device is logged in.", body = LoggedInBody),
-        (status = "4XX", description = "`login_failed`, `rate_limited`, `too_many_devices`",
+        (status = "4XX", description = "`login_failed`, `second_factor_required`, `rate_limited`, \
+            `too_many_devices`",
             body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -57,6 +60,9 @@ pub(super) async fn login(
         LoginRequest { username: body.username, password: body.password.0, device: body.device.try_into()? };
     let logged_in = service.login(request, peer.origin()).await.map_err(|error| match error {
         LoginError::Refused => Problem::of(Code::LoginFailed),
+        LoginError::SecondFactorRequired(step) => {
+            Problem::asking(Code::SecondFactorRequired, SecondStepFields::of(*step))
+        }
         LoginError::TooManyDevices => Problem::of(Code::TooManyDevices),
         LoginError::RateLimited(wait) => Problem::rate_limited(wait),
         LoginError::Busy => Problem::busy(),

@@ -10,14 +10,20 @@ mod devices;
 mod docs;
 pub(crate) mod envelope;
 mod extract;
+mod factor_proof;
 mod jwks;
 mod keys;
 mod login;
 pub(crate) mod messages;
+mod passkey_login;
 pub(crate) mod problem;
+mod reauthentication;
 mod register;
+mod second_factors;
+mod second_step;
 mod sessions;
 mod tokens;
+mod webauthn;
 
 pub use docs::openapi_json;
 
@@ -36,6 +42,18 @@ const SMALL_BODY_MAX: usize = 32 * 1024;
 pub(crate) fn routes() -> Routes {
     let small = Routes::default()
         .post("/login", login::login)
+        .post("/login/second-factor", second_step::finish)
+        .post("/login/passkey/options", passkey_login::options)
+        .post("/login/passkey", passkey_login::login)
+        .post("/reauthenticate", reauthentication::reauthenticate)
+        .get("/second-factors", second_factors::list)
+        .put("/second-factors/{factor_id}", second_factors::rename)
+        .delete("/second-factors/{factor_id}", second_factors::remove)
+        .post("/second-factors/totp", second_factors::totp::start)
+        .post("/second-factors/totp/confirm", second_factors::totp::confirm)
+        .post("/second-factors/passkeys/options", second_factors::passkeys::options)
+        .post("/second-factors/passkeys", second_factors::passkeys::add)
+        .post("/second-factors/recovery-codes", second_factors::recovery_codes::make)
         .post("/token/refresh", login::refresh)
         .post("/logout", login::logout)
         .get("/sessions", sessions::list)

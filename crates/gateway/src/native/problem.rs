@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{
     HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use limits::RetryAfter;
 use messages::{QueueError, send::FULL_RETRY_AFTER};
@@ -16,6 +16,7 @@ use protocol::ambient::StorageError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::second_step::SecondStepFields;
 use crate::reply::log_storage;
 
 /// The media type of every refusal.
@@ -61,6 +62,14 @@ codes! {
     BodyTooLarge = PAYLOAD_TOO_LARGE, "body_too_large", "The body is longer than this takes.";
     Unauthorized = UNAUTHORIZED, "unauthorized", "This takes a valid access token.";
     LoginFailed = UNAUTHORIZED, "login_failed", "The username or the password is wrong.";
+    SecondFactorRequired = FORBIDDEN, "second_factor_required", "The password is right; the account asks for a second factor as well.";
+    SecondFactorFailed = FORBIDDEN, "second_factor_failed", "The second factor or passkey is wrong, or was used before.";
+    InvalidSecondFactor = UNPROCESSABLE_ENTITY, "invalid_second_factor", "That cannot be a one-time password or a recovery code.";
+    LoginExpired = UNAUTHORIZED, "login_expired", "The log-in is over; begin again with the password.";
+    PasskeyFailed = UNAUTHORIZED, "passkey_failed", "The passkey is not good here.";
+    ReauthenticationRequired = FORBIDDEN, "reauthentication_required", "This takes a fresh proof of who you are: POST /reauthenticate.";
+    TooManyFactors = CONFLICT, "too_many_factors", "The account has as many second factors of that kind as it may; remove one first.";
+    NoSecondFactor = CONFLICT, "no_second_factor", "Recovery codes stand in for a second factor, and the account has none.";
     RefreshFailed = UNAUTHORIZED, "refresh_failed", "The refresh token is not valid; log in again.";
     WrongPassword = FORBIDDEN, "wrong_password", "The present password is another.";
     InvalidUsername = UNPROCESSABLE_ENTITY, "invalid_username", "That is not a username: 1 to 64 characters, no spaces.";
@@ -102,6 +111,7 @@ pub(crate) struct Problem {
     code: Code,
     retry_after: Option<Duration>,
     devices: Devices,
+    second_step: Option<Box<SecondStepFields>>,
 }
 
 /// Devices that a problem is about.
@@ -135,12 +145,14 @@ pub(super) struct ProblemBody {
     code: &'static str,
     #[serde(flatten)]
     devices: Devices,
+    #[serde(flatten)]
+    second_step: SecondStepFields,
 }
 
 impl Problem {
     /// A problem of that kind.
     pub(crate) fn of(code: Code) -> Self {
-        Self { code, retry_after: None, devices: Devices::default() }
+        Self { code, retry_after: None, devices: Devices::default(), second_step: None }
     }
 
     /// One that passes in that time.
@@ -161,6 +173,11 @@ impl Problem {
     /// One that is about devices.
     pub(super) fn about(code: Code, devices: Devices) -> Self {
         Self { devices, ..Self::of(code) }
+    }
+
+    /// One that asks for a second factor.
+    pub(super) fn asking(code: Code, fields: SecondStepFields) -> Self {
+        Self { second_step: Some(Box::new(fields)), ..Self::of(code) }
     }
 }
 
@@ -187,18 +204,24 @@ impl From<QueueError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.code.status();
+        let asks = self.second_step.is_some();
         let body = ProblemBody {
             r#type: format!("/docs#{}", self.code.code()),
             title: self.code.title(),
             status: status.as_u16(),
             code: self.code.code(),
             devices: self.devices,
+            second_step: self.second_step.map(|fields| *fields).unwrap_or_default(),
         };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if let Some(wait) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(RetryAfter(wait).seconds()));
+        }
+        if asks {
+            // It may bring a token.
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         if self.code == Code::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));

@@ -100,7 +100,7 @@ pub(crate) async fn build(
     let sender_certificates = ground.sender_certificates(secrets)?;
     let challenges = ground.challenges(&push);
     let access_tokens = ground.access_tokens(secrets)?;
-    let native = ground.native(&revocations, &access_tokens)?;
+    let native = ground.native(&revocations, &access_tokens, &second_factors)?;
     let messages = ground.messages(&queue, &challenges, report_tokens);
     let change_number = ground.change_number(&revocations, &verification, &messages);
     let services = Services::new(Parts {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use auth::{
     native::{AccessTokens, NativeParts, NativeService, PasswordHasher},
     revocation::Revocations,
+    second_factor::SecondFactors,
 };
 
 use super::ground::Ground;
@@ -28,6 +29,7 @@ impl Ground<'_> {
         &self,
         revocations: &Revocations,
         tokens: &Arc<AccessTokens>,
+        second_factors: &Arc<SecondFactors>,
     ) -> Result<NativeService> {
         let hashing = self.config.passwords.to_hashing();
         let hasher = PasswordHasher::start(hashing, self.entropy(), yield_to_others)
@@ -41,6 +43,7 @@ impl Ground<'_> {
             policy: self.config.passwords.to_policy(),
             tokens: Arc::clone(tokens),
             sessions: self.config.sessions.to_sessions(),
+            second_factors: Arc::clone(second_factors),
             limits: self.limits(),
             clock: self.clock(),
             entropy: self.entropy(),

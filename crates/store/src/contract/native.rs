@@ -18,6 +18,7 @@ use auth::{
             Publication, PublishOutcome, RegisterNativeOutcome, RotateOutcome, Rotation,
         },
     },
+    second_factor::store::{AddOutcome, SecondFactorStore},
     store::{AccountStore, IdentityKeys},
 };
 use keys::{KeyOwners, KeySlot, KeyStore};
@@ -29,7 +30,10 @@ use protocol::{
 };
 use uuid::Uuid;
 
-use super::accounts::identity_keys;
+use super::{
+    accounts::identity_keys,
+    second_factors::{id, passkey},
+};
 
 /// One store seen through each of its traits.
 #[derive(Clone)]
@@ -46,6 +50,8 @@ pub struct Stores {
     pub owners: Arc<dyn KeyOwners>,
     /// Keys.
     pub keys: Arc<dyn KeyStore>,
+    /// Second factors.
+    pub factors: Arc<dyn SecondFactorStore>,
 }
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -122,6 +128,7 @@ fn opening(number: u8, version: u64, text: &str, seed: u64) -> OpenSession {
     OpenSession {
         aci: aci(number),
         login_version: version,
+        factor_shown: false,
         device: device(text),
         session: session(seed),
         devices_max: 3,
@@ -161,6 +168,7 @@ where
     lets_one_of_many_rotate(&stores).await;
     ends_sessions(&stores).await;
     changes_passwords_by_version(&stores).await;
+    opens_no_session_past_a_second_factor(&stores).await;
     publishes_identities(&stores).await;
     forgets_everything_with_the_account(&stores).await;
     stores.native.register(account(90, None)).await.unwrap();
@@ -237,6 +245,21 @@ async fn opens_sessions_for_known_and_new_devices(stores: &Stores) {
     assert_eq!(opened(open(1, "another", 2006).await), (2, true), "and makes room");
     let opened = stores.native.open_session(opening(21, 1, "phone", 2100)).await.unwrap();
     assert_eq!(opened, OpenSessionOutcome::Outdated, "no such account");
+}
+
+async fn opens_no_session_past_a_second_factor(stores: &Stores) {
+    stores.native.register(account(25, None)).await.unwrap();
+    let open = async |factor_shown, text, seed| {
+        let new = OpenSession { factor_shown, ..opening(25, 1, text, seed) };
+        matches!(stores.native.open_session(new).await.unwrap(), OpenSessionOutcome::Opened { .. })
+    };
+    assert!(open(false, "phone", 2501).await);
+    assert_eq!(stores.factors.add(aci(25), passkey(25)).await.unwrap(), AddOutcome::Added(id(0)));
+    assert!(!open(false, "phone", 2502).await && !open(false, "tablet", 2503).await);
+    assert!(is_live(stores, 2501).await, "nothing happens by halves");
+    assert!(open(true, "tablet", 2504).await);
+    assert!(stores.factors.remove(aci(25), id(0), None).await.unwrap());
+    assert!(open(false, "phone", 2505).await);
 }
 
 async fn rotates_tokens_and_ends_the_session_of_one_used_twice(stores: &Stores) {

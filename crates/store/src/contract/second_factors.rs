@@ -57,7 +57,8 @@ pub fn credential_id(number: u8) -> CredentialId {
     CredentialId::try_from([&b"a credential id: "[..], &[number]].concat()).unwrap()
 }
 
-fn passkey(number: u8) -> NewFactor {
+/// The passkey of that number.
+pub(super) fn passkey(number: u8) -> NewFactor {
     let credential = Credential {
         id: credential_id(number),
         public_key: PublicKey::EdDsa([number; 32]),
@@ -66,7 +67,8 @@ fn passkey(number: u8) -> NewFactor {
     NewFactor { secret: FactorSecret::Passkey(credential), counter: 0, label: plain("blue key"), at: NOW }
 }
 
-fn id(number: u32) -> FactorId {
+/// The id of a factor.
+pub(super) fn id(number: u32) -> FactorId {
     FactorId::try_from(number).unwrap()
 }
 

@@ -184,6 +184,14 @@ fn add(
     Ok(AddOutcome::Added(id))
 }
 
+/// Whether the account of that row has any factor.
+pub(super) fn has_factor(connection: &Connection, account: i64) -> Result<bool, StorageError> {
+    connection
+        .prepare_cached("SELECT 1 FROM auth_factors WHERE account = ?1")
+        .and_then(|mut statement| statement.exists([account]))
+        .map_err(sql)
+}
+
 fn attempts(connection: &Connection, account: i64) -> Result<Attempts, StorageError> {
     let mut statement = connection
         .prepare_cached("SELECT failures, blocked_until FROM auth_factor_state WHERE account = ?1")

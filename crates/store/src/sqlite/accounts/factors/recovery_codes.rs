@@ -7,7 +7,7 @@ use vault::Vault;
 
 use super::{
     super::{super::sql, rows::account_row},
-    execute,
+    execute, has_factor,
 };
 
 /// The keyed hash of a code, which is another for each account.
@@ -18,11 +18,7 @@ pub(super) fn index(vault: &Vault, Aci(aci): Aci, code: &RecoveryCode) -> [u8; 3
 /// Keeps those in place of all that there were, if the account has a factor. Answers whether it has.
 pub(super) fn replace(connection: &Connection, aci: Aci, indexes: &[[u8; 32]]) -> Result<bool, StorageError> {
     let Some(account) = account_row(connection, aci)? else { return Ok(false) };
-    let has_factor = connection
-        .prepare_cached("SELECT 1 FROM auth_factors WHERE account = ?1")
-        .and_then(|mut statement| statement.exists([account]))
-        .map_err(sql)?;
-    if !has_factor {
+    if !has_factor(connection, account)? {
         return Ok(false);
     }
     execute(connection, "DELETE FROM auth_recovery_codes WHERE account = ?1", &[&account])?;

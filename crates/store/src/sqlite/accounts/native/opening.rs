@@ -20,6 +20,7 @@ use vault::{Place, Vault};
 use super::{
     super::{
         super::{admission, keys, profiles, sql},
+        factors::has_factor,
         linking, queue_clears,
         rows::{self, Found, integer},
     },
@@ -70,7 +71,8 @@ pub(super) fn open(
     let Some(found) = rows::account(connection, vault, ServiceId::Aci(new.aci))? else {
         return Ok(OpenSessionOutcome::Outdated);
     };
-    if !has_login_of(connection, found.id, new.login_version)? {
+    let is_asked = !new.factor_shown && has_factor(connection, found.id)?;
+    if is_asked || !has_login_of(connection, found.id, new.login_version)? {
         return Ok(OpenSessionOutcome::Outdated);
     }
     let identifier = logins::identifier_index(vault, new.aci, &new.device.identifier);
