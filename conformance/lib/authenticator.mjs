@@ -1,5 +1,6 @@
 // An authenticator in software, and the app around it: passkeys as Web Authentication Level 3 has them.
 
+import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 
 const USER_PRESENT = 0x01;
@@ -59,6 +60,36 @@ export class Authenticator {
       attestationObject: Uint8Array.from(object),
       collectedClientDataJson: this.#clientData('webauthn.create', challenge),
     };
+  }
+
+  /** Makes the passkey as `PublicKeyCredentialCreationOptionsJSON` asks: a `RegistrationResponseJSON`. */
+  createFrom({ challenge, user, rp }) {
+    assert.equal(rp.id, this.relyingParty);
+    this.userHandle = user.id;
+    const { attestationObject, collectedClientDataJson } = this.create(Buffer.from(challenge, 'base64url'));
+    const id = b64url(this.credentialId);
+    return {
+      id,
+      rawId: id,
+      type: 'public-key',
+      authenticatorAttachment: 'platform',
+      clientExtensionResults: { credProps: { rk: true } },
+      response: {
+        clientDataJSON: b64url(collectedClientDataJson),
+        attestationObject: b64url(attestationObject),
+        transports: ['internal'],
+      },
+    };
+  }
+
+  /** Uses it as `PublicKeyCredentialRequestOptionsJSON` asks: an `AuthenticationResponseJSON`. */
+  getFrom({ challenge, rpId, allowCredentials }) {
+    assert.equal(rpId, this.relyingParty);
+    const id = b64url(this.credentialId);
+    assert.ok(allowCredentials.length === 0 || allowCredentials.some((allowed) => allowed.id === id));
+    const response = JSON.parse(this.get(Buffer.from(challenge, 'base64url')));
+    response.response.userHandle = this.userHandle;
+    return response;
   }
 
   /** Uses it: the text of an `AuthenticationResponseJSON`. */

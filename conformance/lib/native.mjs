@@ -28,6 +28,7 @@ export class Problem extends Error {
 export class NativeClient {
   #server;
   #tokens;
+  #reauthentication;
 
   constructor(server) {
     this.#server = server;
@@ -53,6 +54,25 @@ export class NativeClient {
   async login(username, password) {
     const body = { username, password, device_identifier: this.deviceIdentifier };
     this.#logIn(await this.call('POST', '/login', { body, anonymous: true }));
+  }
+
+  /** Finishes a log-in that was refused with `second_factor_required`, by a factor: `{ one_time_password }` or another. */
+  async finishLogin({ details }, proof) {
+    const body = { login_token: details.login_token, ...proof };
+    this.#logIn(await this.call('POST', '/login/second-factor', { body, anonymous: true }));
+  }
+
+  /** Logs in with a passkey alone; `use` answers what `navigator.credentials.get()` would, as JSON. */
+  async loginWithPasskey(use) {
+    const options = await this.call('POST', '/login/passkey/options', { anonymous: true });
+    const body = { passkey: use(options), device_identifier: this.deviceIdentifier };
+    this.#logIn(await this.call('POST', '/login/passkey', { body, anonymous: true }));
+  }
+
+  /** Shows again who the owner is; what may take the account over is then granted for some minutes. */
+  async reauthenticate(proof) {
+    const { reauthentication_token } = await this.call('POST', '/reauthenticate', { body: proof });
+    this.#reauthentication = reauthentication_token;
   }
 
   /** Trades the refresh token in for the next tokens. */
@@ -116,6 +136,7 @@ export class NativeClient {
   /** Asks the server for something; a refusal is a `Problem`. */
   async call(method, path, { body, anonymous = false } = {}) {
     const headers = anonymous ? {} : { authorization: `Bearer ${this.#tokens.access_token}` };
+    if (this.#reauthentication && !anonymous) headers['reauthentication-token'] = this.#reauthentication;
     const response = await request(this.#server, { method, path, headers, json: body });
     if (response.status >= 400) throw new Problem(response);
     return response.json;
