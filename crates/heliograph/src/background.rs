@@ -10,7 +10,10 @@ use auth::{
     handover::HandoverService,
     idle::{IdleRound, IdleService},
     linking::LinkingService,
-    native::{AccessTokens, NativeService},
+    native::{
+        AccessTokens, NativeService,
+        operator::{self, LoggedOut},
+    },
     revocation::Revocations,
     sender_certificate::SenderCertificates,
     verification::VerificationService,
@@ -74,6 +77,7 @@ pub(crate) fn start(
     };
     tasks.spawn(tidying.run(hangup));
     tasks.spawn(part_with_idle(Arc::clone(&backend.idle)));
+    tasks.spawn(disconnect_logged_out(Arc::clone(&backend.logged_out)));
     tasks
 }
 
@@ -97,6 +101,17 @@ async fn part_with_idle(idle: Arc<IdleService>) {
             }
         }
         tokio::time::sleep(IDLE_INTERVAL).await;
+    }
+}
+
+/// Closes the connections of those whom `heliograph sessions end` has logged out.
+async fn disconnect_logged_out(logged_out: Arc<LoggedOut>) {
+    loop {
+        if let Err(error) = logged_out.disconnect().await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "devices that were logged out were not disconnected, and will be later");
+        }
+        tokio::time::sleep(operator::LOOK_INTERVAL).await;
     }
 }
 

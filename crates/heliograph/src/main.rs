@@ -12,6 +12,7 @@ mod reports;
 mod secrets;
 mod sender_keys;
 mod serve;
+mod sessions;
 mod state;
 mod wiring;
 
@@ -92,6 +93,9 @@ enum Command {
     /// Wake devices, and say by which push server.
     #[command(subcommand)]
     Push(Push),
+    /// See who is logged in to the native API, and log people out.
+    #[command(subcommand)]
+    Sessions(Sessions),
     /// Print which accounts were reported as spam: a line of JSON each, the most reported first.
     Reports {
         #[command(flatten)]
@@ -188,6 +192,28 @@ enum Audit {
         /// Only records before this moment.
         #[arg(long, value_name = "MOMENT")]
         until: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Sessions {
+    /// Print the sessions of an account: a line of JSON each, the longest first.
+    List {
+        #[command(flatten)]
+        place: Place,
+        /// The account: its ACI, a UUID, or the username it logs in by.
+        account: String,
+    },
+    /// End all sessions of an account. Its devices stay, and can log in again with the password.
+    End {
+        #[command(flatten)]
+        place: Place,
+        /// The account: its ACI, a UUID, or the username it logs in by.
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        account: Option<String>,
+        /// The sessions of everybody.
+        #[arg(long)]
+        all: bool,
     },
 }
 
@@ -334,6 +360,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Audit(command) => audit(command),
         Command::Push(command) => print(&push(command)?),
+        Command::Sessions(command) => sessions(command),
         Command::Reports { place } => {
             reports::json_lines(&place.config()?)?.iter().try_for_each(|line| print(line))
         }
@@ -374,6 +401,19 @@ fn registration(command: Registration) -> Result<()> {
         }
         Registration::Refuse { place, id } => {
             print(&runtime.block_on(admission::decide(&place.config()?, id, false))?)
+        }
+    }
+}
+
+fn sessions(command: Sessions) -> Result<()> {
+    let runtime = runtime()?;
+    match command {
+        Sessions::List { place, account } => {
+            let lines = runtime.block_on(sessions::list(&place.config()?, &account))?;
+            lines.iter().try_for_each(|line| print(line))
+        }
+        Sessions::End { place, account, .. } => {
+            print(&runtime.block_on(sessions::end(&place.config()?, account.as_deref()))?)
         }
     }
 }

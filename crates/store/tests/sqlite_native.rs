@@ -17,6 +17,7 @@ fn stores(directory: &Path, vault: &Vault) -> Stores {
     let accounts = Arc::new(SqliteAccounts::new(Arc::clone(&database), vault.clone()));
     Stores {
         native: accounts.clone(),
+        operated: accounts.clone(),
         accounts: accounts.clone(),
         recipients: accounts.clone(),
         owners: accounts.clone(),

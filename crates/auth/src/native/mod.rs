@@ -9,6 +9,7 @@ pub mod access;
 pub mod error;
 pub mod factors;
 pub mod hashing;
+pub mod operator;
 pub mod password;
 pub mod refresh;
 pub mod session;

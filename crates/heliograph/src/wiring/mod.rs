@@ -26,7 +26,7 @@ use auth::{
     handover::HandoverService,
     idle::IdleService,
     linking::LinkingService,
-    native::{AccessTokens, NativeService},
+    native::{AccessTokens, NativeService, operator::LoggedOut},
     remote_config::RemoteConfig,
     revocation::Revocations,
     sender_certificate::SenderCertificates,
@@ -63,6 +63,7 @@ pub(crate) struct Backend {
     pub(crate) change_number: Arc<ChangeNumberService>,
     pub(crate) linking: Arc<LinkingService>,
     pub(crate) native: NativeService,
+    pub(crate) logged_out: Arc<LoggedOut>,
     pub(crate) access_tokens: Arc<AccessTokens>,
     pub(crate) handovers: Arc<HandoverService>,
     pub(crate) idle: Arc<IdleService>,
@@ -125,6 +126,7 @@ pub(crate) async fn build(
     });
     Ok(Backend {
         services,
+        logged_out: ground.logged_out(&revocations),
         queue,
         admission: ground.admission(),
         audit: ground.audit(),

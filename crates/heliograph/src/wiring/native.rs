@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use auth::{
-    native::{AccessTokens, NativeParts, NativeService, PasswordHasher},
+    native::{AccessTokens, NativeParts, NativeService, PasswordHasher, operator::LoggedOut},
     revocation::Revocations,
     second_factor::SecondFactors,
 };
@@ -48,6 +48,10 @@ impl Ground<'_> {
             clock: self.clock(),
             entropy: self.entropy(),
         }))
+    }
+
+    pub(super) fn logged_out(&self, revocations: &Revocations) -> Arc<LoggedOut> {
+        Arc::new(LoggedOut::new(self.accounts.clone(), revocations.clone()))
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
 
+mod operator;
+
 use std::{sync::Arc, time::Duration};
 
 use auth::{
@@ -11,6 +13,7 @@ use auth::{
     native::{
         DeviceIdentifier, DeviceLabel, NativeStore, SessionId, Username,
         hashing::PasswordHash,
+        operator::OperatedSessions,
         refresh::RefreshToken,
         session::NewSession,
         store::{
@@ -40,6 +43,8 @@ use super::{
 pub struct Stores {
     /// Logins and sessions.
     pub native: Arc<dyn NativeStore>,
+    /// Sessions, for commands.
+    pub operated: Arc<dyn OperatedSessions>,
     /// Accounts.
     pub accounts: Arc<dyn AccountStore>,
     /// Profiles.
@@ -171,6 +176,7 @@ where
     opens_no_session_past_a_second_factor(&stores).await;
     publishes_identities(&stores).await;
     forgets_everything_with_the_account(&stores).await;
+    operator::run(&stores).await;
     stores.native.register(account(90, None)).await.unwrap();
     drop(stores);
     let stores = open().await;

@@ -24,6 +24,7 @@ const ACCOUNTS: &[(&str, &str)] = &[
     ("V11__receipts", include_str!("migrations/accounts/011_receipts.sql")),
     ("V12__factors", include_str!("migrations/accounts/012_factors.sql")),
     ("V13__admission", include_str!("migrations/accounts/013_admission.sql")),
+    ("V14__logged_out", include_str!("migrations/accounts/014_logged_out.sql")),
 ];
 
 const MESSAGES: &[(&str, &str)] = &[

@@ -36,6 +36,23 @@ pub(super) fn is_taken(
         .map_err(sql)
 }
 
+/// The account that has that name.
+pub(super) fn account_named(
+    connection: &Connection,
+    vault: &Vault,
+    username: &Username,
+) -> Result<Option<Aci>, StorageError> {
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT aci FROM auth_logins JOIN auth_accounts ON auth_accounts.id = account WHERE username_index = ?1",
+        )
+        .map_err(sql)?;
+    let mut rows = statement.query([username_index(vault, username)]).map_err(sql)?;
+    let Some(row) = rows.next().map_err(sql)? else { return Ok(None) };
+    let at = Columns { row, table: "auth_accounts", name: "of a name".to_owned() };
+    at.read("aci", |bytes: Vec<u8>| Uuid::from_slice(&bytes).ok()).map(|aci| Some(Aci(aci)))
+}
+
 /// Adds the login of the account of that row.
 pub(super) fn insert(
     connection: &Connection,

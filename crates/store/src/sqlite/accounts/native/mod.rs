@@ -2,6 +2,7 @@
 
 mod logins;
 mod opening;
+mod operator;
 mod publishing;
 mod sessions;
 

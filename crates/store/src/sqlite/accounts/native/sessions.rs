@@ -223,7 +223,7 @@ fn ended(
     Ok(devices)
 }
 
-fn address(at: &Columns<'_>) -> Result<DeviceAddress, StorageError> {
+pub(super) fn address(at: &Columns<'_>) -> Result<DeviceAddress, StorageError> {
     let aci = Aci(at.read("aci", |bytes: Vec<u8>| Uuid::from_slice(&bytes).ok())?);
     Ok(DeviceAddress { aci, device_id: device_id(at)? })
 }
