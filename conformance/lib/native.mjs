@@ -81,6 +81,11 @@ export class NativeClient {
     this.#tokens = await this.call('POST', '/token/refresh', { body, anonymous: true });
   }
 
+  /** Publishes the identity key anew, and the keys of this device under it. */
+  async publishIdentity() {
+    await this.call('PUT', '/keys', { body: this.#firstKeys() });
+  }
+
   /** Leaves one-time keys with the server. */
   async publishOneTimeKeys(count) {
     const many = (make) => Array.from({ length: count }, () => keyJson(make()));

@@ -5,9 +5,13 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import * as Signal from '@signalapp/libsignal-client';
 import { CAPTCHA, register } from '../lib/account.mjs';
 import { GRPC_CARRIER } from '../lib/client.mjs';
 import { request } from '../lib/https.mjs';
+import { uploadKeys } from '../lib/keys.mjs';
+import { NativeClient } from '../lib/native.mjs';
+import { keyJson } from '../lib/store.mjs';
 import { World } from '../lib/world.mjs';
 
 const CARRIER = GRPC_CARRIER;
@@ -73,6 +77,29 @@ test('registering anew is recorded as that', async () => {
   await register(world.net(CARRIER), anew, server.outbox);
   const device = `device:${account.uuid}.1`;
   await recorded((record) => record.action === 'reregister' && record.by === device);
+});
+
+test('keys that start many sessions are recorded when they are replaced, one-time keys are not', async () => {
+  const person = await world.person(CARRIER);
+  const { account } = person;
+  const by = `device:${account.uuid}.1`;
+  await uploadKeys(person, { count: 3 });
+  await person.rest('PUT', '/v2/keys?identity=aci', { json: { signedPreKey: keyJson(account.aciStore.newSignedPreKey()) } });
+  await recorded((record) => record.action === 'change_keys' && record.by === by && record.detail === 'signed_pre_key');
+  const lastResort = account.aciStore.newKyberPreKey({ lastResort: true });
+  const preKey = { keyId: lastResort.id(), publicKey: lastResort.publicKey(), signature: lastResort.signature() };
+  await person.chat.setLastResortKemPreKey({ identity: Signal.ServiceIdKind.Aci, preKey });
+  await recorded((record) => record.action === 'change_keys' && record.by === by && record.detail === 'last_resort_pre_key');
+  const records = (await exported()).filter((record) => record.action === 'change_keys' && record.by === by);
+  assert.equal(records.reduce((sum, { count = 1 }) => sum + count, 0), 2);
+  await person.disconnect();
+});
+
+test('an identity key published by the native API is recorded before it is answered for', async () => {
+  const client = await NativeClient.register(server, 'audited', 'a sentence is fine');
+  await client.publishIdentity();
+  const changes = (await exported()).filter((record) => record.action === 'change_keys' && record.by === `device:${client.userId}.1`);
+  assert.deepEqual(changes.map(({ detail, outcome }) => [detail, outcome]), [['identity_key', 'success']]);
 });
 
 test('what a command changes is recorded, and the chain of both processes is one', async () => {

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use audit::Recorder;
 use auth::{
     admission::Admission,
+    audit::{Action, AuditTrail, Detail, Party},
     change_number::ChangeNumberService,
     handover::HandoverService,
     idle::{IdleRound, IdleService},
@@ -65,6 +66,7 @@ pub(crate) fn start(
         handovers: Arc::clone(&backend.handovers),
         reports: backend.reports.clone(),
         admission: backend.admission.clone(),
+        audit: Arc::clone(&backend.audit),
         recorder: backend.recorder.clone(),
         checkpoints: Arc::clone(&backend.checkpoints),
         rotation: Arc::new(Rotation {
@@ -124,6 +126,7 @@ struct Tidying {
     handovers: Arc<HandoverService>,
     reports: ReportService,
     admission: Admission,
+    audit: Arc<dyn AuditTrail>,
     recorder: Recorder,
     checkpoints: Arc<Mutex<Checkpoints>>,
     rotation: Arc<Rotation>,
@@ -135,8 +138,16 @@ impl Tidying {
         loop {
             self.clear_away().await;
             let rotation = Arc::clone(&self.rotation);
-            if let Err(error) = tokio::task::spawn_blocking(move || rotation.take_up()).await {
-                tracing::error!(error = &error as &dyn std::error::Error, "rotated keys were not looked for");
+            match tokio::task::spawn_blocking(move || rotation.take_up()).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    let event = Action::RotateKey.by(Party::Server).detail(Detail::TokenKey);
+                    self.audit.record(event).await;
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, "rotated keys were not looked for");
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(TIDY_INTERVAL) => {}
@@ -200,18 +211,24 @@ struct Rotation {
 }
 
 impl Rotation {
-    /// Signs with what the files say now. What cannot be read changes nothing.
-    fn take_up(&self) {
+    /// Replaces a key that has become too old, and signs with what the files say now. What cannot be read changes nothing.
+    /// Answers whether a key was replaced.
+    fn take_up(&self) -> bool {
+        let replaced = self.replace_old_access_key();
         self.take_up_certificate();
         self.take_up_access_key();
+        replaced
+    }
+
+    fn replace_old_access_key(&self) -> bool {
+        let Some(age) = self.access_key_age else { return false };
+        self.secrets.rotate_old_access_key(&self.vault, age).unwrap_or_else(|error| {
+            tracing::error!("the key of access tokens was not replaced: {error:#}");
+            false
+        })
     }
 
     fn take_up_access_key(&self) {
-        if let Some(age) = self.access_key_age
-            && let Err(error) = self.secrets.rotate_old_access_key(&self.vault, age)
-        {
-            tracing::error!("the key of access tokens was not replaced: {error:#}");
-        }
         match self.secrets.access_keys(&self.vault) {
             Ok(keys) => {
                 let id = keys.current.public().id().to_owned();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use auth::audit::{Action, Detail, Party};
 use protocol::{
     Aci, DeviceAddress, DeviceId, WebPushSubscription,
     ambient::{Clock, SystemClock, SystemEntropy},
@@ -10,6 +11,7 @@ use protocol::{
 use push::{Delivery, PushService, Verdict};
 
 use crate::{
+    audit_log,
     config::Config,
     secrets::Secrets,
     wiring::{self, Stores},
@@ -46,9 +48,10 @@ pub(crate) async fn register(config: &Config, which: &Which, subscription: &Subs
     )?;
     with_service(config, async |push| {
         push.register(device, &subscription).await?;
-        Ok("registered".to_owned())
+        Ok(())
     })
-    .await
+    .await?;
+    note(config, device, Detail::Set, "registered").await
 }
 
 /// Makes a device unreachable by Web Push.
@@ -56,9 +59,10 @@ pub(crate) async fn unregister(config: &Config, which: &Which) -> Result<String>
     let device = which.address()?;
     with_service(config, async |push| {
         ensure!(push.unregister(device).await?, "the device has no subscription of Web Push");
-        Ok("unregistered".to_owned())
+        Ok(())
     })
-    .await
+    .await?;
+    note(config, device, Detail::Cleared, "unregistered").await
 }
 
 /// Pushes to a device, and tells what its provider answered.
@@ -90,11 +94,15 @@ fn meaning(verdict: Verdict) -> &'static str {
     }
 }
 
+/// Writes into the audit log what the operator has changed about a device, and says so.
+async fn note(config: &Config, device: DeviceAddress, detail: Detail, said: &str) -> Result<String> {
+    let event = Action::ChangePushTarget.by(Party::Operator).on(device).detail(detail);
+    audit_log::record(config, event).await?;
+    Ok(said.to_owned())
+}
+
 /// The store may be in use by a server: what is written here, it reads when it wakes the device.
-async fn with_service(
-    config: &Config,
-    act: impl AsyncFnOnce(&PushService) -> Result<String>,
-) -> Result<String> {
+async fn with_service<T>(config: &Config, act: impl AsyncFnOnce(&PushService) -> Result<T>) -> Result<T> {
     let secrets = Secrets::of(config);
     let vault = secrets.vault()?;
     let stores = Stores::open(config, false)?;

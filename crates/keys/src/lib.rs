@@ -14,6 +14,7 @@ pub use error::KeyError;
 pub use fetch::{DeviceBundle, DeviceSelector, KeyBundles, Requester};
 pub use ports::{
     DeviceKeys, KeyChanges, KeyCounts, KeyFetchLimit, KeyOwners, KeySlot, KeyStore, Owner, OwnerDevice,
+    RepeatedUseKey,
 };
 pub use service::{KeyOwner, KeyService};
 pub use upload::{KeyUpload, KeyUploadBody, MAX_ONE_TIME_KEYS};

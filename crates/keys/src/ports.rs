@@ -100,8 +100,17 @@ pub struct OwnerDevice {
 /// Told when keys that are used again and again are replaced.
 #[async_trait]
 pub trait KeyChanges: Send + Sync + 'static {
-    /// A device has uploaded another signed key or last-resort key under that identity.
-    async fn replaced(&self, identity: ServiceId, device: DeviceId);
+    /// A device has uploaded another key of that kind under that identity.
+    async fn replaced(&self, identity: ServiceId, device: DeviceId, key: RepeatedUseKey);
+}
+
+/// Keys that start many sessions. One-time keys come and go all the time, and nobody is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepeatedUseKey {
+    /// The signed key.
+    Signed,
+    /// The Kyber key that is given out once the one-time keys are used up.
+    LastResort,
 }
 
 /// Limits how often one device fetches the keys of another.

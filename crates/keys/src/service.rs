@@ -13,7 +13,10 @@ use subtle::ConstantTimeEq;
 use crate::{
     error::KeyError,
     fetch::{DeviceSelector, KeyBundles, Requester},
-    ports::{KeyChanges, KeyCounts, KeyFetchLimit, KeyOwners, KeySlot, KeyStore, Owner, OwnerDevice},
+    ports::{
+        KeyChanges, KeyCounts, KeyFetchLimit, KeyOwners, KeySlot, KeyStore, Owner, OwnerDevice,
+        RepeatedUseKey,
+    },
     upload::KeyUpload,
 };
 
@@ -68,10 +71,11 @@ impl KeyService {
         // Off the threads that serve sockets: verifying a full upload would hold all of them up.
         let verified = tokio::task::spawn_blocking(move || keys.verify(&owner.identity_key).map(|()| keys));
         let keys = verified.await.map_err(StorageError::unavailable)??;
-        let replaces = keys.signed.is_some() || keys.last_resort.is_some();
+        let signed = keys.signed.as_ref().map(|_| RepeatedUseKey::Signed);
+        let last_resort = keys.last_resort.as_ref().map(|_| RepeatedUseKey::LastResort);
         self.store.put(owner.slot(), keys).await?;
-        if replaces {
-            self.changes.replaced(owner.identity, owner.device).await;
+        for key in signed.into_iter().chain(last_resort) {
+            self.changes.replaced(owner.identity, owner.device, key).await;
         }
         Ok(())
     }

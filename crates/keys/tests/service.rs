@@ -7,7 +7,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use keys::{
     DeviceKeys, DeviceSelector, KeyBundles, KeyChanges, KeyCounts, KeyError, KeyFetchLimit, KeyOwner,
-    KeyOwners, KeyService, KeySlot, KeyStore, KeyUpload, KeyUploadBody, Owner, OwnerDevice, Requester,
+    KeyOwners, KeyService, KeySlot, KeyStore, KeyUpload, KeyUploadBody, Owner, OwnerDevice, RepeatedUseKey,
+    Requester,
 };
 use parking_lot::Mutex;
 use protocol::{
@@ -149,23 +150,25 @@ fn by_key(byte: u8) -> Requester {
     UnidentifiedCredential::AccessKey(access_key(byte)).into()
 }
 
-struct Untold;
+/// Which keys were replaced.
+#[derive(Default)]
+struct Told(Mutex<Vec<(ServiceId, DeviceId, RepeatedUseKey)>>);
 
 #[async_trait]
-impl KeyChanges for Untold {
-    async fn replaced(&self, _: ServiceId, _: DeviceId) {}
+impl KeyChanges for Told {
+    async fn replaced(&self, identity: ServiceId, device: DeviceId, key: RepeatedUseKey) {
+        self.0.lock().push((identity, device, key));
+    }
 }
 
 fn with_access(key: Option<AccessKey>, unrestricted: bool) -> KeyService {
+    telling(Arc::default(), key, unrestricted)
+}
+
+fn telling(told: Arc<Told>, key: Option<AccessKey>, unrestricted: bool) -> KeyService {
     let owners = OneAccount { unidentified_access: UnidentifiedAccess { key, unrestricted } };
     let limit = Limit(Mutex::default(), 3);
-    KeyService::new(
-        Arc::<Memory>::default(),
-        Arc::new(owners),
-        Arc::new(limit),
-        Arc::new(OneToken),
-        Arc::new(Untold),
-    )
+    KeyService::new(Arc::<Memory>::default(), Arc::new(owners), Arc::new(limit), Arc::new(OneToken), told)
 }
 
 /// A service with keys for device 1 of the account, none for device 3.
@@ -347,4 +350,21 @@ fn selectors_are_a_star_or_a_device() {
     for text in ["", "**", "0", "128", "-1", "one"] {
         assert!(text.parse::<DeviceSelector>().is_err(), "{text}");
     }
+}
+
+#[tokio::test]
+async fn keys_that_start_many_sessions_are_told_of_and_others_are_not() {
+    let told = Arc::<Told>::default();
+    let service = telling(Arc::clone(&told), None, false);
+    let all = upload();
+    let one_time = KeyUpload { signed: None, last_resort: None, ..all.clone() };
+    service.upload(device(ACI, 1), one_time).await.unwrap();
+    assert!(told.0.lock().is_empty());
+    service.upload(device(PNI, 2), all.clone()).await.unwrap();
+    let id = DeviceId::try_from(2).unwrap();
+    let both = [(PNI, id, RepeatedUseKey::Signed), (PNI, id, RepeatedUseKey::LastResort)];
+    assert_eq!(*told.0.lock(), both);
+    let foreign = KeyOwner { identity_key: all.signed.as_ref().unwrap().public_key, ..device(ACI, 1) };
+    service.upload(foreign, all).await.unwrap_err();
+    assert_eq!(*told.0.lock(), both, "nothing was replaced");
 }

@@ -145,7 +145,7 @@ named! {
         LinkDevice = "link_device",
         /// A device was removed.
         RemoveDevice = "remove_device",
-        /// An identity key or a signed pre-key was replaced.
+        /// An identity key, a signed pre-key or a last-resort pre-key was replaced.
         ChangeKeys = "change_keys",
         /// An invitation was made.
         CreateInvite = "create_invite",
@@ -161,6 +161,8 @@ named! {
         RefuseRegistration = "refuse_registration",
         /// The operator looked at codes that wait to be passed on.
         ShowCodes = "show_codes",
+        /// Where pushes reach a device was set or taken away by the operator.
+        ChangePushTarget = "change_push_target",
         /// A key of the server was replaced.
         RotateKey = "rotate_key",
         /// Secrets and stores were made.
@@ -223,6 +225,8 @@ named! {
         NativeApi = "native_api",
         /// A signed pre-key.
         SignedPreKey = "signed_pre_key",
+        /// A pre-key that is given out when no one-time pre-key is left.
+        LastResortPreKey = "last_resort_pre_key",
         /// An identity key.
         IdentityKey = "identity_key",
         /// The key of access tokens.
@@ -277,14 +281,12 @@ impl AuditEvent {
     /// refused changed nothing, and some of what succeeds happens all the time or to anybody's liking: those are counted
     /// together.
     pub fn is_change(&self) -> bool {
-        let passing = matches!(
-            self.action,
-            Action::SignIn
-                | Action::RefreshToken
-                | Action::SendCode
-                | Action::RequestPasswordReset
-                | Action::ChangeKeys
-        );
+        let passing = match self.action {
+            Action::SignIn | Action::RefreshToken | Action::SendCode | Action::RequestPasswordReset => true,
+            // Apps replace pre-keys every other day; another identity key is somebody else, or a new phone.
+            Action::ChangeKeys => self.detail != Some(Detail::IdentityKey),
+            _ => false,
+        };
         self.outcome == Outcome::Success && !passing
     }
 
@@ -358,6 +360,14 @@ mod tests {
         let inside = from_peer(address, async { Action::SignIn.by(Party::Stranger).peer }).await;
         assert_eq!(inside, Some(address));
         assert_eq!(Action::SignIn.by(Party::Stranger).peer, None);
+    }
+
+    #[test]
+    fn another_identity_key_is_a_change_and_another_pre_key_happens_all_the_time() {
+        let change = |detail| Action::ChangeKeys.by(Party::Stranger).detail(detail).is_change();
+        assert!(change(Detail::IdentityKey));
+        assert!(!change(Detail::SignedPreKey) && !change(Detail::LastResortPreKey));
+        assert!(!Action::DeleteAccount.refused(Party::Stranger).is_change());
     }
 
     #[test]

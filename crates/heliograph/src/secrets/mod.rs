@@ -153,13 +153,14 @@ impl Secrets {
         self.forge(&self.vault()?).rotate(at_once)
     }
 
-    /// Makes another key for access tokens if the present one has been in use for so long.
-    pub(crate) fn rotate_old_access_key(&self, vault: &Vault, age: Duration) -> Result<()> {
+    /// Makes another key for access tokens if the present one has been in use for so long. Answers whether it was.
+    pub(crate) fn rotate_old_access_key(&self, vault: &Vault, age: Duration) -> Result<bool> {
         let forge = self.forge(vault);
-        if forge.read_or_make()?.is_older_than(age, forge.now) {
+        let old = forge.read_or_make()?.is_older_than(age, forge.now);
+        if old {
             forge.rotate(false)?;
         }
-        Ok(())
+        Ok(old)
     }
 
     fn forge<'a>(&'a self, vault: &'a Vault) -> Forge<'a> {

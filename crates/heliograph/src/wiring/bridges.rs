@@ -14,7 +14,7 @@ use auth::{
     linking::wait::Backlog,
     revocation::{Disconnect, QueueClear, QueueClearer},
 };
-use keys::{KeyChanges, KeyFetchLimit};
+use keys::{KeyChanges, KeyFetchLimit, RepeatedUseKey};
 use limits::{LimitId, RateLimits, RetryAfter};
 use messages::metrics::WakeUpMetrics;
 use messages::{
@@ -137,12 +137,16 @@ pub(super) struct KeysAudited(pub(super) Arc<dyn AuditTrail>);
 
 #[async_trait]
 impl KeyChanges for KeysAudited {
-    async fn replaced(&self, identity: ServiceId, device_id: DeviceId) {
+    async fn replaced(&self, identity: ServiceId, device_id: DeviceId, key: RepeatedUseKey) {
         let by = match identity {
             ServiceId::Aci(aci) => Party::Device(DeviceAddress { aci, device_id }),
             ServiceId::Pni(pni) => Party::NumberIdentity(pni),
         };
-        self.0.record(Action::ChangeKeys.by(by).detail(Detail::SignedPreKey)).await;
+        let detail = match key {
+            RepeatedUseKey::Signed => Detail::SignedPreKey,
+            RepeatedUseKey::LastResort => Detail::LastResortPreKey,
+        };
+        self.0.record(Action::ChangeKeys.by(by).detail(detail)).await;
     }
 }
 
