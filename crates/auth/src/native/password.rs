@@ -41,12 +41,15 @@ pub enum PasswordRefused {
 }
 
 /// Which passwords are taken as new ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PasswordPolicy {
     /// Fewest characters.
     pub length_min: usize,
     /// Most characters.
     pub length_max: usize,
+    /// Words of the deployment's own, such as its name, in small letters. A password is none of them, also not with digits
+    /// and signs around it.
+    pub words: Vec<String>,
 }
 
 impl PasswordPolicy {
@@ -62,7 +65,7 @@ impl PasswordPolicy {
 
 impl Default for PasswordPolicy {
     fn default() -> Self {
-        Self { length_min: Self::LENGTH_MIN_FLOOR, length_max: 256 }
+        Self { length_min: Self::LENGTH_MIN_FLOOR, length_max: 256, words: Vec::new() }
     }
 }
 
@@ -97,7 +100,11 @@ impl PasswordPolicy {
         if *folded == username.as_str() {
             return Err(PasswordRefused::IsUsername);
         }
-        if is_common(&folded) { Err(PasswordRefused::TooCommon) } else { Ok(()) }
+        let word = folded.trim_matches(|c: char| !c.is_alphabetic());
+        if is_common(&folded) || self.words.iter().any(|own| own == word) {
+            return Err(PasswordRefused::TooCommon);
+        }
+        Ok(())
     }
 }
 
@@ -141,6 +148,19 @@ mod tests {
         assert!(lines.iter().all(|line| is_common(line)));
         for other in ["", "a", "correct horse battery staple", "\u{10FFFF}", "passwor", "passwordd0"] {
             assert!(!is_common(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_deployments_own_words_are_refused_with_anything_around_them() {
+        let policy = PasswordPolicy { words: vec!["acmecorp".to_owned()], ..PasswordPolicy::default() };
+        let username = Username::new("somebody").unwrap();
+        let check = |text| policy.check(&LoginPassword::new(text).unwrap(), &username);
+        for text in ["acmecorp", "AcmeCorp2026!", "#1 acmecorp"] {
+            assert_eq!(check(text), Err(PasswordRefused::TooCommon), "{text}");
+        }
+        for text in ["acmecorporation", "our acmecorp", "12345678!?#"] {
+            assert_eq!(check(text), Ok(()), "{text}");
         }
     }
 

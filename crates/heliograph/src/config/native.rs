@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::DAY;
 
+/// Most words of the deployment's own: each is compared with every new password.
+const WORDS_MAX: usize = 1000;
+
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// Passwords of the native API.
@@ -18,6 +21,9 @@ pub(crate) struct Passwords {
     pub(crate) length_min: usize,
     /// Most characters of a new password, 64 to 1024. Longer ones are refused, never cut.
     pub(crate) length_max: usize,
+    /// Words that no password may be, also not with digits and signs around them, such as the name of your organisation:
+    /// `["acme", "acmecorp"]`.
+    pub(crate) words: Vec<String>,
     /// Memory that hashing a password takes (Argon2id), in KiB; at least 19456. Raising the cost takes effect for each
     /// person when they next log in.
     pub(crate) hash_memory_kib: u32,
@@ -59,12 +65,13 @@ pub(crate) struct Sessions {
 
 impl Default for Passwords {
     fn default() -> Self {
-        let PasswordPolicy { length_min, length_max } = PasswordPolicy::default();
+        let PasswordPolicy { length_min, length_max, words } = PasswordPolicy::default();
         let HashingConfig { cost: HashCost { memory_kib, passes, lanes }, workers, waiting_max } =
             HashingConfig::default();
         Self {
             length_min,
             length_max,
+            words,
             hash_memory_kib: memory_kib,
             hash_passes: passes,
             hash_lanes: lanes,
@@ -94,7 +101,11 @@ impl Default for Sessions {
 impl Passwords {
     /// Which passwords are taken.
     pub(crate) fn to_policy(&self) -> PasswordPolicy {
-        PasswordPolicy { length_min: self.length_min, length_max: self.length_max }
+        PasswordPolicy {
+            length_min: self.length_min,
+            length_max: self.length_max,
+            words: self.words.iter().map(|word| word.to_lowercase()).collect(),
+        }
     }
 
     /// How they are hashed.
@@ -117,6 +128,14 @@ impl Passwords {
             "passwords.length_min: must be from 8 to 64",
         );
         check((floor..=ceiling).contains(&self.length_max), "passwords.length_max: must be from 64 to 1024");
+        let is_word = |word: &String| {
+            word.chars().next().is_some_and(char::is_alphabetic)
+                && word.chars().last().is_some_and(char::is_alphabetic)
+        };
+        check(
+            self.words.len() <= WORDS_MAX && self.words.iter().all(is_word),
+            "passwords.words: at most 1000, each beginning and ending with a letter",
+        );
         check(
             self.to_hashing().cost.is_acceptable(),
             "passwords.hash_memory_kib, hash_passes, hash_lanes: must be from 19456, 2 and 1 to 1048576, 64 and 16",
