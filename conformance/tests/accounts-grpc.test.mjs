@@ -7,6 +7,8 @@ import { SvrKey } from '@signalapp/libsignal-client/dist/AccountKeys.js';
 import { reregister, verifiedSession } from '../lib/account.mjs';
 import { CARRIERS } from '../lib/client.mjs';
 import { closedFor, failsWith } from '../lib/expect.mjs';
+import { grpcCall } from '../lib/grpc.mjs';
+import { readFields, writeFields } from '../lib/protobuf.mjs';
 import { World } from '../lib/world.mjs';
 
 const world = await World.start();
@@ -62,5 +64,37 @@ for (const carrier of CARRIERS.filter(({ httpVersion }) => httpVersion === 2)) {
     await closedFor(person, 'ConnectionInvalidated');
     await assert.rejects(person.chat.getPreKeyCount());
     assert.equal(await other.chat.accountExists({ account: person.account.aci }), false);
+  });
+}
+
+test('whoever may write to an account is told what concerns writing to it, and nobody else is', async () => {
+  const METHOD = '/org.signal.chat.account.AccountsAnonymous/GetCapabilities';
+  const account = await world.account(CARRIERS[0]);
+  const ask = async (id, key) => {
+    const [{ number, value }] = await grpcCall(world.server, METHOD, [[1, writeFields(id)], [2, key]]);
+    return [number, number === 1 ? readFields(value) : undefined];
+  };
+  const [ACI, PNI, CAPABILITIES, REFUSED] = [1, 2, 1, 3];
+  const aci = [[1, ACI], [2, account.aci.getRawUuidBytes()]];
+  const [outcome, [{ number, value }]] = await ask(aci, account.accessKey);
+  const SPQR = 7n;
+  assert.deepEqual([outcome, number], [CAPABILITIES, 1]);
+  assert.deepEqual(Buffer.isBuffer(value) ? [...value].map(BigInt) : [value], [SPQR], 'not what its own devices or the server want to know');
+  assert.deepEqual(await ask(aci, new Uint8Array(16)), [REFUSED, undefined]);
+  assert.deepEqual(await ask([[1, PNI], [2, account.pni.getRawUuidBytes()]], account.accessKey), [REFUSED, undefined]);
+  assert.deepEqual(await ask([[1, ACI], [2, crypto.randomBytes(16)]], account.accessKey), [REFUSED, undefined], 'nor who exists');
+  await assert.rejects(grpcCall(world.server, METHOD, [[1, writeFields(aci)]]), { status: 3 });
+  await assert.rejects(grpcCall(world.server, METHOD, [[1, writeFields(aci)], [2, account.accessKey]], { account }));
+});
+
+for (const carrier of CARRIERS.filter(({ httpVersion }) => httpVersion === 2)) {
+  test(`credentials of a PIN service that is not here are good for nobody (${carrier.name})`, async () => {
+    const anonymous = await world.connectAnonymously(carrier);
+    const credentials = ['user:1700000000:00', 'other:1700000000:11'];
+    const found = await anonymous.chat.checkSvrCredentials({ number: world.newNumber(), credentials });
+    assert.deepEqual([...found.keys()].sort(), [...credentials].sort());
+    assert.equal(new Set(found.values()).size, 1);
+    const many = Array.from({ length: 11 }, (_, index) => `user:${index}`);
+    await failsWith('IoError', () => anonymous.chat.checkSvrCredentials({ number: world.newNumber(), credentials: many }));
   });
 }

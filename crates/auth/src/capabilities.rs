@@ -93,6 +93,11 @@ impl Capability {
         matches!(self, Self::Spqr | Self::UsernameChangeSyncMessage)
     }
 
+    /// Whether it concerns those who write to the account, and not only its own devices or the server.
+    pub const fn is_shown_to_everyone(self) -> bool {
+        matches!(self, Self::Spqr)
+    }
+
     /// Whether an account with these devices has it.
     pub fn held_by(self, devices: &[Device]) -> bool {
         let has = |device: &Device| device.capabilities.contains(self);

@@ -1,7 +1,7 @@
 //! What an account may ask and set about itself.
 
 use protocol::{
-    AccessKey, Aci, DeviceId, PhoneNumber, Pni, ServiceId, UnidentifiedAccess,
+    AccessKey, Aci, DeviceId, PhoneNumber, Pni, ServiceId, UnidentifiedAccess, UnidentifiedCredential,
     ambient::{StorageError, Timestamp},
 };
 
@@ -77,6 +77,17 @@ pub enum AccountError {
     Storage(#[from] StorageError),
 }
 
+/// Why a caller who does not say who it is was not told what an account can do.
+#[derive(Debug, thiserror::Error)]
+pub enum ShownCapabilitiesError {
+    /// What it shows is not good for such an account.
+    #[error("not authorised")]
+    Unauthorized,
+    /// What remembers failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
 /// Why a device was not renamed.
 #[derive(Debug, thiserror::Error)]
 pub enum RenameError {
@@ -117,6 +128,25 @@ impl AccountService {
     pub async fn capabilities(&self, caller: &Authenticated) -> Result<Capabilities, AccountError> {
         let account = self.account(caller).await?;
         Ok(Capability::ALL.into_iter().filter(|capability| account.has(*capability)).collect())
+    }
+
+    /// What an account can do that concerns those who write to it, for a caller who shows no more than that it may. That
+    /// there is no such account is not told apart from that it may not.
+    pub async fn shown_capabilities(
+        &self,
+        target: ServiceId,
+        credential: &UnidentifiedCredential,
+    ) -> Result<Capabilities, ShownCapabilitiesError> {
+        // Nobody issues these yet, so that none is good.
+        if matches!(credential, UnidentifiedCredential::GroupSendToken(_)) {
+            return Err(ShownCapabilitiesError::Unauthorized);
+        }
+        let account = self.store.account(target).await?.ok_or(ShownCapabilitiesError::Unauthorized)?;
+        if !account.unidentified_access.admits(credential, target) {
+            return Err(ShownCapabilitiesError::Unauthorized);
+        }
+        let shown = |capability: &Capability| capability.is_shown_to_everyone() && account.has(*capability);
+        Ok(Capability::ALL.into_iter().filter(shown).collect())
     }
 
     /// What the server knows of the caller's account.

@@ -196,6 +196,8 @@ fn cases() -> Vec<Case> {
         grpc(Device, "/org.signal.chat.account.Accounts/SetTotpKeyMetadata", EMPTY),
         grpc(Device, "/org.signal.chat.account.Accounts/RemoveTotpKey", OK),
         grpc(Anonymous, "/org.signal.chat.account.AccountsAnonymous/CheckAccountExistence", EMPTY),
+        grpc(Anonymous, "/org.signal.chat.account.AccountsAnonymous/GetCapabilities", EMPTY),
+        grpc(Anonymous, "/org.signal.chat.credentials.CredentialsAnonymous/CheckSvrCredentials", EMPTY),
         grpc(Device, "/org.signal.chat.challenge.Challenge/HandleChallengeResponse", EMPTY),
         grpc(Device, "/org.signal.chat.credentials.Credentials/GetDeliveryCertificate", OK),
         grpc(Device, "/org.signal.chat.device.Devices/GetDevices", OK),

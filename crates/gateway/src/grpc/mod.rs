@@ -47,15 +47,21 @@ use tonic::Status;
 use crate::{
     limits::GRPC_MESSAGE_MAX,
     signal::{
-        accounts::grpc as accounts, certificates::grpc as certificates, challenge::grpc as challenge,
-        devices::grpc as devices, keys::grpc as keys, messages::grpc as messages,
+        accounts::{grpc as accounts, recovery_check::CredentialsAnonymous},
+        certificates::grpc as certificates,
+        challenge::grpc as challenge,
+        devices::grpc as devices,
+        keys::grpc as keys,
+        messages::grpc as messages,
     },
 };
 
 use chat::{
     account::{accounts_anonymous_server::AccountsAnonymousServer, accounts_server::AccountsServer},
     challenge::challenge_server::ChallengeServer,
-    credentials::credentials_server::CredentialsServer,
+    credentials::{
+        credentials_anonymous_server::CredentialsAnonymousServer, credentials_server::CredentialsServer,
+    },
     device::devices_server::DevicesServer,
     keys::{keys_anonymous_server::KeysAnonymousServer, keys_server::KeysServer},
     messages::{messages_anonymous_server::MessagesAnonymousServer, messages_server::MessagesServer},
@@ -77,6 +83,9 @@ pub(crate) fn routes() -> GrpcRoutes {
         })
         .authenticated(move |s| {
             CredentialsServer::new(certificates::Credentials::new(s)).max_decoding_message_size(max)
+        })
+        .anonymous(move |_| {
+            CredentialsAnonymousServer::new(CredentialsAnonymous).max_decoding_message_size(max)
         })
         .authenticated(move |s| DevicesServer::new(devices::Devices::new(s)).max_decoding_message_size(max))
         .authenticated(move |s| KeysServer::new(keys::Keys::new(s)).max_decoding_message_size(max))

@@ -8,7 +8,7 @@ use auth::{
     change_number::ChangeNumberService,
     second_factor::FactorKind,
     secrets::{RecoveryPassword, RegistrationLockToken},
-    settings::{AccountError, AccountIdentity},
+    settings::{AccountError, AccountIdentity, ShownCapabilitiesError},
 };
 use bytes::Bytes;
 use limits::RateLimits;
@@ -35,7 +35,8 @@ use crate::{
                 FinishMfaVerificationResponse, FinishWebAuthnRegistrationRequest,
                 FinishWebAuthnRegistrationResponse, GenerateTotpKeyRequest, GenerateTotpKeyResponse,
                 GetAccountDataReportRequest, GetAccountDataReportResponse, GetAccountIdentityRequest,
-                GetAccountIdentityResponse, GetCapabilitiesRequest, GetCapabilitiesResponse,
+                GetAccountIdentityResponse, GetCapabilitiesAnonymousRequest,
+                GetCapabilitiesAnonymousResponse, GetCapabilitiesRequest, GetCapabilitiesResponse,
                 GetEntitlementsRequest, GetEntitlementsResponse, ListMfaKeysRequest, ListMfaKeysResponse,
                 ListTotpKeysRequest, ListTotpKeysResponse, RemoveMfaKeyRequest, RemoveMfaKeyResponse,
                 RemoveTotpKeyRequest, RemoveTotpKeyResponse, SetDiscoverableByPhoneNumberRequest,
@@ -46,8 +47,11 @@ use crate::{
                 StartMfaVerificationResponse, StartWebAuthnRegistrationRequest,
                 StartWebAuthnRegistrationResponse, accounts_anonymous_server, accounts_server,
                 configure_unidentified_access_request::Access,
+                get_capabilities_anonymous_request::Authorization,
+                get_capabilities_anonymous_response::Response as Shown,
             },
             common::AccountIdentifiers,
+            errors::FailedUnidentifiedAuthorization,
         },
         convert, error,
     },
@@ -314,6 +318,31 @@ impl accounts_anonymous_server::AccountsAnonymous for AccountsAnonymous {
             Err(Unanswered::RateLimited(wait)) => Err(error::rate_limited(wait.0)),
             Err(Unanswered::Storage(cause)) => Err(error::storage(&cause)),
         }
+    }
+
+    async fn get_capabilities(
+        &self,
+        request: Request<GetCapabilitiesAnonymousRequest>,
+    ) -> Result<Response<GetCapabilitiesAnonymousResponse>, Status> {
+        let GetCapabilitiesAnonymousRequest { account_identifier, authorization } = request.into_inner();
+        let target = convert::service_id(account_identifier)?;
+        let credential = match authorization {
+            Some(Authorization::UnidentifiedAccessKey(key)) => Some(convert::access_key(&key)?),
+            Some(Authorization::GroupSendToken(token)) => convert::group_send_token(&token),
+            None => return Err(error::constraint_violated("authorization", "must be present")),
+        };
+        let shown = match credential {
+            Some(credential) => self.accounts.shown_capabilities(target, &credential).await,
+            None => Err(ShownCapabilitiesError::Unauthorized),
+        };
+        let response = match shown {
+            Ok(shown) => Shown::Capabilities(capability_list(shown)),
+            Err(ShownCapabilitiesError::Unauthorized) => {
+                Shown::FailedUnidentifiedAuthorization(FailedUnidentifiedAuthorization::default())
+            }
+            Err(ShownCapabilitiesError::Storage(cause)) => return Err(error::storage(&cause)),
+        };
+        Ok(Response::new(GetCapabilitiesAnonymousResponse { response: Some(response) }))
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) mod grpc;
 pub(super) mod identity;
 mod mfa;
 mod push_token;
-mod recovery_check;
+pub(crate) mod recovery_check;
 mod registration_lock;
 
 use auth::settings::AccountError;

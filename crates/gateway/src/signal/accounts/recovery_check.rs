@@ -1,13 +1,26 @@
 //! `POST /v2/backup/auth/check` and `POST /v2/svr/auth/check`: which credentials of Signal's service for
-//! recovering by PIN belong to a number. There is no such service here, so none does.
+//! recovering by PIN belong to a number. There is no such service here, so none does. In gRPC it is
+//! `org.signal.chat.credentials.CredentialsAnonymous`.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use axum::Json;
 use protocol::PhoneNumber;
 use serde::{Deserialize, Serialize};
+use tonic::{Request, Response, Status};
 
-use crate::{body::JsonBody, caller::Anybody, reply::Refusal};
+use crate::{
+    body::JsonBody,
+    caller::Anybody,
+    grpc::{
+        chat::credentials::{
+            CheckSvrCredentialsRequest, CheckSvrCredentialsResponse, SvrCredentialsMatch,
+            credentials_anonymous_server,
+        },
+        error,
+    },
+    reply::Refusal,
+};
 
 /// How many credentials may be asked about at once.
 const TOKENS: RangeInclusive<usize> = 1..=10;
@@ -37,6 +50,29 @@ pub(super) async fn check(
     }
     let matches = request.tokens.into_iter().map(|token| (token, INVALID)).collect();
     Ok(Json(CheckResponse { matches }))
+}
+
+/// The service for callers that do not say who they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CredentialsAnonymous;
+
+#[tonic::async_trait]
+impl credentials_anonymous_server::CredentialsAnonymous for CredentialsAnonymous {
+    async fn check_svr_credentials(
+        &self,
+        request: Request<CheckSvrCredentialsRequest>,
+    ) -> Result<Response<CheckSvrCredentialsResponse>, Status> {
+        let CheckSvrCredentialsRequest { number, passwords } = request.into_inner();
+        if number.parse::<PhoneNumber>().is_err() {
+            return Err(error::constraint_violated("number", "must be a number such as +15550100001"));
+        }
+        if !TOKENS.contains(&passwords.len()) {
+            return Err(error::constraint_violated("passwords", "must be 1 to 10"));
+        }
+        let invalid = i32::from(SvrCredentialsMatch::Invalid);
+        let matches = passwords.into_iter().map(|password| (password, invalid)).collect();
+        Ok(Response::new(CheckSvrCredentialsResponse { matches }))
+    }
 }
 
 #[cfg(test)]
