@@ -140,15 +140,18 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// Has types say in `Debug` what they are and not what they hold.
 macro_rules! debug_without_content {
     ($($name:ident),*) => {$(
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 f.write_str(concat!(stringify!($name), "(…)"))
             }
         }
     )*};
 }
+
+pub(crate) use debug_without_content;
 
 debug_without_content!(Password, RegistrationLockToken, RecoveryPassword);
 

@@ -1,9 +1,9 @@
 //! What a device says about itself when it logs in.
 
-use std::fmt;
-
 use protocol::RegistrationId;
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::secrets::debug_without_content;
 
 /// A device as it introduces itself, whichever way it comes in.
 #[derive(Clone, Debug)]
@@ -36,12 +36,6 @@ impl DeviceIdentifier {
     }
 }
 
-impl fmt::Debug for DeviceIdentifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DeviceIdentifier(…)")
-    }
-}
-
 /// What a person calls a device: text for the account's own eyes.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct DeviceLabel(String);
@@ -62,11 +56,7 @@ impl DeviceLabel {
     }
 }
 
-impl fmt::Debug for DeviceLabel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DeviceLabel(…)")
-    }
-}
+debug_without_content!(DeviceIdentifier, DeviceLabel);
 
 #[cfg(test)]
 mod tests {

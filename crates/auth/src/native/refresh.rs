@@ -4,12 +4,12 @@
 //! keeps a hash of either. A token that has the handle of a session and not its present secret has been used before:
 //! somebody has a copy, and nobody can say who is the owner, so the session ends.
 
-use std::fmt;
-
 use protocol::{ambient::Entropy, base64};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::secrets::debug_without_content;
 
 const HANDLE_LEN: usize = 16;
 const SECRET_LEN: usize = 32;
@@ -86,16 +86,6 @@ impl TokenHash {
     pub fn matches(&self, stored: &[u8]) -> bool {
         self.0[..].ct_eq(stored).into()
     }
-}
-
-macro_rules! debug_without_content {
-    ($($name:ident),*) => {$(
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(concat!(stringify!($name), "(…)"))
-            }
-        }
-    )*};
 }
 
 debug_without_content!(RefreshToken, FamilyId, TokenHash);

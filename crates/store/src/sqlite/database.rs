@@ -156,6 +156,17 @@ impl Database {
     }
 }
 
+/// Why a file was not read that a server may be using.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It was not opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It was, and could not be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
 /// Opens a file that a server may be using, to read it and nothing else: it is neither made nor brought up to
 /// date.
 pub(super) fn open_to_read(path: &Path, schema: Schema) -> Result<Connection, OpenError> {

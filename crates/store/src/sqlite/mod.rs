@@ -19,13 +19,13 @@ mod writer;
 pub use accounts::SqliteAccounts;
 pub use admission::SqliteAdmission;
 pub use audit::{AuditReader, SqliteAudit, audit_chain_key};
-pub use database::{Database, OpenError, Schema};
+pub use database::{Database, OpenError, ReadError, Schema};
 pub use handover::SqliteHandovers;
 pub use keys::SqliteKeys;
 pub use profiles::SqliteProfiles;
 pub use queue::SqliteQueue;
-pub use reports::{ReadReportsError, SqliteReports, read_report_sources};
-pub use sessions::{ReadCodesError, SqliteSessions, read_waiting_codes};
+pub use reports::{SqliteReports, read_report_sources};
+pub use sessions::{SqliteSessions, read_waiting_codes};
 pub use wake_log::SqliteWakeLog;
 
 use protocol::ambient::StorageError;

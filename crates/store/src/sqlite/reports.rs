@@ -12,7 +12,7 @@ use rusqlite::{Connection, params};
 use uuid::Uuid;
 use vault::Vault;
 
-use super::{Database, OpenError, Schema, database, sql};
+use super::{Database, ReadError, Schema, database, sql};
 
 /// Reports forgotten by one write, so that it never holds the writer for long.
 const REMOVED_AT_ONCE: u32 = 1000;
@@ -24,19 +24,8 @@ pub struct SqliteReports {
     vault: Vault,
 }
 
-/// Why reports could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadReportsError {
-    /// The file was not opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// It was, and could not be read.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
 /// Like [`ReportStore::sources`], from a file that a server may be using.
-pub fn read_report_sources(path: &Path) -> Result<Vec<ReportedSource>, ReadReportsError> {
+pub fn read_report_sources(path: &Path) -> Result<Vec<ReportedSource>, ReadError> {
     let connection = database::open_to_read(path, Schema::Accounts)?;
     Ok(select_sources(&connection)?)
 }

@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, params};
 use vault::{Place, Vault};
 use zeroize::Zeroizing;
 
-use super::{Database, OpenError, Schema, database, sql};
+use super::{Database, ReadError, Schema, database, sql};
 
 /// Expired sessions removed by one write, so that it never holds the writer for long.
 const REMOVED_AT_ONCE: u32 = 1000;
@@ -24,23 +24,8 @@ pub struct SqliteSessions {
     vault: Vault,
 }
 
-/// Why codes could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadCodesError {
-    /// The file was not opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// It was, and could not be read.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
 /// The codes that wait to be handed in, from a file that a server may be using; in the order in which they were asked for.
-pub fn read_waiting_codes(
-    path: &Path,
-    vault: &Vault,
-    now: Timestamp,
-) -> Result<Vec<WaitingCode>, ReadCodesError> {
+pub fn read_waiting_codes(path: &Path, vault: &Vault, now: Timestamp) -> Result<Vec<WaitingCode>, ReadError> {
     let connection = database::open_to_read(path, Schema::Accounts)?;
     let mut select = connection
         .prepare("SELECT id_index, version, data FROM auth_sessions WHERE expires > ?1")
