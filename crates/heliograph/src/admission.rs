@@ -187,7 +187,7 @@ pub(crate) async fn decide(config: &Config, id: Uuid, approve: bool) -> Result<S
             bail!("nobody of that id waits");
         }
         Ok(if approve {
-            format!("{id} is approved: asking for a code again, they get one")
+            format!("{id} is approved: asking again, they are let in")
         } else {
             format!("{id} is refused")
         })
