@@ -98,3 +98,23 @@ for (const carrier of CARRIERS.filter(({ httpVersion }) => httpVersion === 2)) {
     await failsWith('IoError', () => anonymous.chat.checkSvrCredentials({ number: world.newNumber(), credentials: many }));
   });
 }
+
+test('the settings are those of the REST call, and not sent to whoever holds them', async () => {
+  const METHOD = '/org.signal.chat.remoteconfiguration.RemoteConfiguration/GetConfiguration';
+  const [TAGGED, MATCHED] = [1, 2];
+  const person = await world.person(CARRIERS[0]);
+  const { account } = person;
+  const rest = await person.rest('GET', '/v2/config');
+  const [tagged] = await grpcCall(world.server, METHOD, [], { account });
+  assert.equal(tagged.number, TAGGED);
+  const fields = readFields(tagged.value);
+  const settings = readFields(fields.find(({ number }) => number === 1).value).map(({ value }) => {
+    const [name, text] = readFields(value);
+    return [name.value.toString(), text.value.toString()];
+  });
+  assert.deepEqual(Object.fromEntries(settings), rest.json.config);
+  const etag = fields.find(({ number }) => number === 2).value;
+  assert.deepEqual(await grpcCall(world.server, METHOD, [[1, etag]], { account }), [{ number: MATCHED, value: 1n }]);
+  assert.equal((await grpcCall(world.server, METHOD, [[1, 'other']], { account }))[0].number, TAGGED);
+  await assert.rejects(grpcCall(world.server, METHOD, []));
+});

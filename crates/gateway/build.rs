@@ -2,7 +2,8 @@
 
 use std::{env, error::Error, fmt::Write as _, fs, path::Path};
 
-const SERVICES: &[&str] = &["account", "challenge", "credentials", "device", "keys", "messages"];
+const SERVICES: &[&str] =
+    &["account", "challenge", "credentials", "device", "keys", "messages", "remoteconfiguration"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let files: Vec<_> = SERVICES.iter().map(|name| format!("proto/org/signal/chat/{name}.proto")).collect();

@@ -200,6 +200,7 @@ fn cases() -> Vec<Case> {
         grpc(Anonymous, "/org.signal.chat.credentials.CredentialsAnonymous/CheckSvrCredentials", EMPTY),
         grpc(Device, "/org.signal.chat.challenge.Challenge/HandleChallengeResponse", EMPTY),
         grpc(Device, "/org.signal.chat.credentials.Credentials/GetDeliveryCertificate", OK),
+        grpc(Device, "/org.signal.chat.remoteconfiguration.RemoteConfiguration/GetConfiguration", OK),
         grpc(Device, "/org.signal.chat.device.Devices/GetDevices", OK),
         grpc(Device, "/org.signal.chat.device.Devices/RemoveDevice", EMPTY),
         grpc(Device, "/org.signal.chat.device.Devices/SetDeviceName", EMPTY),

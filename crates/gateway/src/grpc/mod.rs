@@ -39,6 +39,9 @@ pub(crate) mod chat {
     pub(crate) mod messages {
         tonic::include_proto!("org.signal.chat.messages");
     }
+    pub(crate) mod remoteconfiguration {
+        tonic::include_proto!("org.signal.chat.remoteconfiguration");
+    }
 }
 
 use axum::response::Response;
@@ -50,6 +53,7 @@ use crate::{
         accounts::{grpc as accounts, recovery_check::CredentialsAnonymous},
         certificates::grpc as certificates,
         challenge::grpc as challenge,
+        config::RemoteConfiguration,
         devices::grpc as devices,
         keys::grpc as keys,
         messages::grpc as messages,
@@ -65,6 +69,7 @@ use chat::{
     device::devices_server::DevicesServer,
     keys::{keys_anonymous_server::KeysAnonymousServer, keys_server::KeysServer},
     messages::{messages_anonymous_server::MessagesAnonymousServer, messages_server::MessagesServer},
+    remoteconfiguration::remote_configuration_server::RemoteConfigurationServer,
 };
 use routes::GrpcRoutes;
 
@@ -86,6 +91,9 @@ pub(crate) fn routes() -> GrpcRoutes {
         })
         .anonymous(move |_| {
             CredentialsAnonymousServer::new(CredentialsAnonymous).max_decoding_message_size(max)
+        })
+        .authenticated(move |s| {
+            RemoteConfigurationServer::new(RemoteConfiguration::new(s)).max_decoding_message_size(max)
         })
         .authenticated(move |s| DevicesServer::new(devices::Devices::new(s)).max_decoding_message_size(max))
         .authenticated(move |s| KeysServer::new(keys::Keys::new(s)).max_decoding_message_size(max))

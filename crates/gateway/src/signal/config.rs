@@ -1,4 +1,4 @@
-//! `GET /v2/config`: settings that the operator gives to clients.
+//! `GET /v2/config` and `org.signal.chat.remoteconfiguration.RemoteConfiguration`: settings that the operator gives to clients.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,8 +13,20 @@ use http::{
     header::{ETAG, IF_NONE_MATCH},
 };
 use serde::Serialize;
+use tonic::{Request, Status};
 
-use crate::{caller::AuthenticatedDevice, routes::Routes};
+use crate::{
+    caller::AuthenticatedDevice,
+    grpc::{
+        access,
+        chat::remoteconfiguration::{
+            Configuration, GetConfigurationRequest, GetConfigurationResponse, TaggedConfiguration,
+            get_configuration_response::Response as Answer, remote_configuration_server,
+        },
+    },
+    routes::Routes,
+    services::Services,
+};
 
 pub(super) fn routes() -> Routes {
     Routes::default().get("/v2/config", show)
@@ -41,6 +53,37 @@ fn answer(config: &RemoteConfig, headers: &HeaderMap) -> Response {
         (StatusCode::NOT_MODIFIED, etag).into_response()
     } else {
         (etag, Json(ConfigBody { config: config.values() })).into_response()
+    }
+}
+
+/// The service for devices that say who they are.
+pub(crate) struct RemoteConfiguration(Arc<RemoteConfig>);
+
+impl RemoteConfiguration {
+    /// The service as part of those.
+    pub(crate) fn new(services: &Services) -> Self {
+        Self(Arc::clone(&services.parts().remote_config))
+    }
+}
+
+#[tonic::async_trait]
+impl remote_configuration_server::RemoteConfiguration for RemoteConfiguration {
+    async fn get_configuration(
+        &self,
+        request: Request<GetConfigurationRequest>,
+    ) -> Result<tonic::Response<GetConfigurationResponse>, Status> {
+        access::device(&request)?;
+        let held = std::str::from_utf8(&request.get_ref().etag);
+        let response = if held.is_ok_and(|held| self.0.is_current(held)) {
+            Answer::EtagMatched(true)
+        } else {
+            let values = self.0.values().iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+            Answer::TaggedConfiguration(TaggedConfiguration {
+                configuration: Some(Configuration { values }),
+                etag: self.0.etag().to_owned().into(),
+            })
+        };
+        Ok(tonic::Response::new(GetConfigurationResponse { response: Some(response) }))
     }
 }
 

@@ -7,7 +7,7 @@ pub(crate) mod accounts;
 mod agent;
 pub(crate) mod certificates;
 pub(crate) mod challenge;
-mod config;
+pub(crate) mod config;
 pub(crate) mod devices;
 mod keepalive;
 pub(crate) mod keys;
