@@ -14,7 +14,7 @@ export RUSTC_BOOTSTRAP=1
 unset CARGO_TARGET_DIR
 
 command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
-[ $# -gt 0 ] || set -- frame websocket envelope multi_recipient keys vault_open certificate
+[ $# -gt 0 ] || set -- frame websocket envelope multi_recipient keys vault_open certificate passkey texts
 
 for target in "$@"; do
     corpus=target/corpus/$target
