@@ -31,5 +31,9 @@ step "demo"
 conformance/install.sh
 node conformance/demo.mjs --server "$HELIOGRAPH_BIN"
 
+# Without a browser its tests are skipped, and say so.
+step "a browser"
+scripts/chromium.sh || echo "none to be had"
+
 step "the official client"
 conformance/run.sh "$HELIOGRAPH_BIN"

@@ -62,10 +62,10 @@ export class NativeClient {
     this.#logIn(await this.call('POST', '/login/second-factor', { body, anonymous: true }));
   }
 
-  /** Logs in with a passkey alone; `use` answers what `navigator.credentials.get()` would, as JSON. */
+  /** Logs in with a passkey alone; `use` answers, now or later, what `navigator.credentials.get()` would, as JSON. */
   async loginWithPasskey(use) {
     const options = await this.call('POST', '/login/passkey/options', { anonymous: true });
-    const body = { passkey: use(options), device_identifier: this.deviceIdentifier };
+    const body = { passkey: await use(options), device_identifier: this.deviceIdentifier };
     this.#logIn(await this.call('POST', '/login/passkey', { body, anonymous: true }));
   }
 

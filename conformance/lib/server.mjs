@@ -2,6 +2,7 @@
 
 import { execFile, spawn } from 'node:child_process';
 import fs from 'node:fs';
+import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import readline from 'node:readline';
@@ -47,6 +48,18 @@ export function serverBinary() {
   return path.resolve(process.env.HELIOGRAPH_SERVER || path.join(ROOT, 'target/release/heliograph'));
 }
 
+/** A port that nobody listens on just now. */
+export function freePort() {
+  return new Promise((resolve, reject) => {
+    const probe = net.createServer();
+    probe.on('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
 /** A server process that can be stopped or killed and run again on the same data. */
 export class Server {
   #child = null;
@@ -55,10 +68,11 @@ export class Server {
 
   /**
    * Prepares a fresh folder. `limits` overrides the wide limits of tests by name: `{ size, interval_ms }`, or `null` for the
-   * server's own. `config` is more of the configuration file.
+   * server's own. `config` is more of the configuration file. `port` is where it listens; 0 takes a free one.
    */
-  constructor({ binary = serverBinary(), limits = {}, config = '' } = {}) {
+  constructor({ binary = serverBinary(), limits = {}, config = '', port = 0 } = {}) {
     this.binary = binary;
+    this.wantedPort = port;
     this.home = fs.mkdtempSync(path.join(os.tmpdir(), 'heliograph-conformance-'));
     this.data = path.join(this.home, 'data');
     this.logFile = path.join(this.home, 'server.log');
@@ -90,7 +104,7 @@ export class Server {
   /** Runs the program on the data folder, on a port of its choice. */
   async run() {
     const log = fs.openSync(this.logFile, 'a');
-    const args = ['serve', '--dev', '--data', this.data, '--config', this.configFile, '--listen', '127.0.0.1:0'];
+    const args = ['serve', '--dev', '--data', this.data, '--config', this.configFile, '--listen', `127.0.0.1:${this.wantedPort}`];
     const child = spawn(this.binary, args, { stdio: ['ignore', 'pipe', log] });
     fs.closeSync(log);
     this.#child = child;
