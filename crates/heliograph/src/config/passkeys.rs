@@ -12,7 +12,8 @@ pub(crate) struct Passkeys {
     /// localhost. Passkeys made under one domain are lost under another.
     pub(crate) domain: String,
     /// Where they may be used from: origins of pages, such as `https://chat.example.org`, and what apps have
-    /// instead, such as `android:apk-key-hash:…`. Empty: https and the domain.
+    /// instead, such as `android:apk-key-hash:…`. Empty: https and the domain, and the origin of `public_url`, which may
+    /// have a port.
     pub(crate) origins: Vec<String>,
 }
 
@@ -21,7 +22,12 @@ impl Passkeys {
     pub(super) fn relying_party(&self, public_url: &str) -> RelyingParty {
         let Self { domain, origins } = self;
         let id = if domain.is_empty() { public_name(public_url) } else { domain };
-        let origins = if origins.is_empty() { vec![format!("https://{id}")] } else { origins.clone() };
+        let mut origins = origins.clone();
+        if origins.is_empty() {
+            let names = [Some(id), authority(public_url)];
+            origins.extend(names.into_iter().flatten().map(|name| format!("https://{name}")));
+            origins.dedup();
+        }
         RelyingParty { id: id.to_owned(), origins }
     }
 
@@ -37,7 +43,33 @@ impl Passkeys {
 
 /// The name in an `https://` URL, or localhost where there is none.
 fn public_name(url: &str) -> &str {
-    let authority = url.strip_prefix("https://").and_then(|rest| rest.split('/').next());
-    let name = authority.and_then(|authority| authority.split(':').next());
+    let name = authority(url).and_then(|authority| authority.split(':').next());
     name.filter(|name| !name.is_empty()).unwrap_or("localhost")
+}
+
+/// The name in an `https://` URL, and the port if it says one.
+fn authority(url: &str) -> Option<&str> {
+    url.strip_prefix("https://").and_then(|rest| rest.split('/').next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_where_clients_are_told_to_go() {
+        let of = |passkeys: &Passkeys, url| {
+            let RelyingParty { id, origins } = passkeys.relying_party(url);
+            (id, origins.join(" "))
+        };
+        let expected = |id: &str, origins: &str| (id.to_owned(), origins.to_owned());
+        let default = Passkeys::default();
+        assert_eq!(of(&default, ""), expected("localhost", "https://localhost"));
+        assert_eq!(of(&default, "https://a.example/"), expected("a.example", "https://a.example"));
+        let with_port = expected("a.example", "https://a.example https://a.example:8443");
+        assert_eq!(of(&default, "https://a.example:8443"), with_port);
+        let configured =
+            Passkeys { domain: "example".to_owned(), origins: vec!["https://b.example".to_owned()] };
+        assert_eq!(of(&configured, "https://a.example"), expected("example", "https://b.example"));
+    }
 }
