@@ -16,11 +16,12 @@ use protocol::{
     ambient::{Clock, SystemClock, SystemEntropy},
 };
 use serde::Serialize;
-use store::sqlite::{Database, Schema, SqliteAdmission, read_waiting_codes};
+use store::sqlite::{SqliteAdmission, read_waiting_codes};
 use uuid::Uuid;
 
 use crate::{
-    audit_log::{self, CommandTrail},
+    audit_log,
+    beside::{Beside, with_accounts},
     config::Config,
     secrets::Secrets,
     state,
@@ -212,22 +213,17 @@ pub(crate) async fn codes(config: &Config) -> Result<Vec<String>> {
     lines.collect()
 }
 
-/// Works on the store beside a server that may be running.
+/// Works on admissions beside a server that may be running.
 async fn with_admission<T>(config: &Config, work: impl AsyncFnOnce(&Admission) -> Result<T>) -> Result<T> {
-    let path = config.data.join(ACCOUNTS_FILE);
-    let vault = Secrets::of(config).vault()?;
-    let database = Database::open_beside(&path, Schema::Accounts)
-        .with_context(|| format!("the store {} cannot be opened", path.display()))?;
-    let database = Arc::new(database);
-    let trail = CommandTrail::open(config)?;
-    let admission = Admission::new(
-        config.registration.policy(false),
-        Arc::new(SqliteAdmission::new(Arc::clone(&database), vault)),
-        trail.clone(),
-        Arc::new(SystemClock),
-        Arc::new(SystemEntropy),
-    );
-    let outcome = work(&admission).await;
-    database.close().await;
-    trail.close().await.and(outcome)
+    with_accounts(config, async |Beside { database, vault, trail }| {
+        let admission = Admission::new(
+            config.registration.policy(false),
+            Arc::new(SqliteAdmission::new(Arc::clone(database), vault.clone())),
+            trail.clone(),
+            Arc::new(SystemClock),
+            Arc::new(SystemEntropy),
+        );
+        work(&admission).await
+    })
+    .await
 }

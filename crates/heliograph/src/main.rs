@@ -4,6 +4,7 @@ mod access_keys;
 mod admission;
 mod audit_log;
 mod background;
+mod beside;
 mod cli;
 mod client_config;
 mod config;

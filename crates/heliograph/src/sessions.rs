@@ -6,9 +6,12 @@ use anyhow::{Context, Result, bail};
 use auth::native::{Username, operator::SessionOperator, session::SessionInfo};
 use protocol::{Aci, ambient::SystemClock};
 use serde::Serialize;
-use store::sqlite::{Database, Schema, SqliteAccounts};
+use store::sqlite::SqliteAccounts;
 
-use crate::{audit_log::CommandTrail, config::Config, secrets::Secrets, wiring::ACCOUNTS_FILE};
+use crate::{
+    beside::{Beside, with_accounts},
+    config::Config,
+};
 
 /// A session as it is shown. What people call their devices is for their own eyes.
 #[derive(Serialize)]
@@ -66,21 +69,14 @@ async fn account_of(operator: &SessionOperator, text: &str) -> Result<Aci> {
     }
 }
 
-/// Works on the store beside a server that may be running.
+/// Works on sessions beside a server that may be running.
 async fn with_operator<T>(
     config: &Config,
     work: impl AsyncFnOnce(&SessionOperator) -> Result<T>,
 ) -> Result<T> {
-    let path = config.data.join(ACCOUNTS_FILE);
-    let vault = Secrets::of(config).vault()?;
-    let database = Database::open_beside(&path, Schema::Accounts)
-        .with_context(|| format!("the store {} cannot be opened", path.display()))?;
-    let database = Arc::new(database);
-    let trail = CommandTrail::open(config)?;
-    let accounts = SqliteAccounts::new(Arc::clone(&database), vault);
-    let operator = SessionOperator::new(Arc::new(accounts), trail.clone(), Arc::new(SystemClock));
-    let outcome = work(&operator).await;
-    drop(operator);
-    database.close().await;
-    trail.close().await.and(outcome)
+    with_accounts(config, async |Beside { database, vault, trail }| {
+        let accounts = SqliteAccounts::new(Arc::clone(database), vault.clone());
+        work(&SessionOperator::new(Arc::new(accounts), trail.clone(), Arc::new(SystemClock))).await
+    })
+    .await
 }
