@@ -36,6 +36,7 @@ pub mod verification;
 mod channel;
 mod pending;
 mod service;
+mod symbols;
 mod waiters;
 
 pub use account::Account;

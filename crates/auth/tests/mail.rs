@@ -40,7 +40,7 @@ fn message(to: &str) -> MailMessage {
     }
 }
 
-async fn send(settings: SmtpSettings, to: &str) -> Result<(), MailError> {
+async fn send(settings: SmtpSettings, to: &str) -> Result<String, MailError> {
     SmtpMailer::new(settings).unwrap().send(message(to)).await
 }
 

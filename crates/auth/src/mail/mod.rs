@@ -1,11 +1,13 @@
 //! E-mail: what is sent to people, and how it gets there.
 
 mod address;
+mod post;
 mod smtp;
 
 use async_trait::async_trait;
 
 pub use address::{InvalidAddress, MailAddress};
+pub use post::{Post, Slot};
 pub use smtp::{Security, SmtpMailer, SmtpSettings, SmtpSettingsError};
 
 /// A message to somebody: plain text, in English.
@@ -30,11 +32,19 @@ pub enum MailError {
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl MailError {
+    /// The number with which the mail server refused, if it came to that (RFC 5321, section 4.2).
+    pub fn code(&self) -> Option<u16> {
+        let (Self::Unavailable(source) | Self::Refused(source)) = self;
+        source.downcast_ref::<lettre::transport::smtp::Error>()?.status().map(u16::from)
+    }
+}
+
 /// Sends e-mail.
 #[async_trait]
 pub trait Mailer: Send + Sync + 'static {
-    /// Sends a message. When this answers, a mail server has taken it.
-    async fn send(&self, message: MailMessage) -> Result<(), MailError>;
+    /// Sends a message. When this answers, a mail server has taken it and said so in these words.
+    async fn send(&self, message: MailMessage) -> Result<String, MailError>;
 }
 
 impl std::fmt::Debug for MailMessage {

@@ -10,6 +10,7 @@ use lettre::{
         authentication::Credentials,
         client::{Certificate, Tls, TlsParameters},
         extension::ClientId,
+        response::Response,
     },
 };
 use tokio::{sync::Semaphore, time};
@@ -113,7 +114,7 @@ fn tls_parameters(settings: &SmtpSettings) -> Result<TlsParameters, lettre::tran
 
 #[async_trait]
 impl Mailer for SmtpMailer {
-    async fn send(&self, message: MailMessage) -> Result<(), MailError> {
+    async fn send(&self, message: MailMessage) -> Result<String, MailError> {
         let message = self.message(message)?;
         // The transport's own time-out is one of connecting; this one is of the whole.
         let sent = time::timeout(self.timeout, async {
@@ -121,13 +122,19 @@ impl Mailer for SmtpMailer {
             self.transport.send(message).await
         });
         match sent.await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(answer)) => Ok(in_words(&answer)),
             // What the server says for good about the message is about the message, unless it is about us.
             Ok(Err(error)) if error.is_permanent() && !is_about_credentials(&error) => Err(refused(error)),
             Ok(Err(error)) => Err(MailError::Unavailable(error.into())),
             Err(elapsed) => Err(MailError::Unavailable(elapsed.into())),
         }
     }
+}
+
+/// Number and text of an answer, on one line.
+fn in_words(answer: &Response) -> String {
+    let text: Vec<_> = answer.message().collect();
+    format!("{} {}", answer.code(), text.join(" "))
 }
 
 /// 530, 534, 535, 538: the server wants credentials, or others (RFC 4954, section 6).

@@ -5,17 +5,13 @@ use std::{fmt, str::FromStr};
 use protocol::ambient::Entropy;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::symbols;
+
 /// Codes made at a time.
 pub const CODES: usize = 10;
 
-/// 32 symbols, each five bits, that are not taken for one another (Crockford's base 32).
-const ALPHABET: [u8; 32] = *b"0123456789abcdefghjkmnpqrstvwxyz";
-
 /// Symbols of a code: 120 bits, so that a fast hash keeps it as well as a slow one.
 const SYMBOLS: usize = 24;
-
-/// Symbols between two hyphens.
-const GROUP: usize = 4;
 
 /// A code: symbols, shown in groups of four.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -29,7 +25,7 @@ pub struct InvalidRecoveryCode;
 impl RecoveryCode {
     /// A fresh code.
     pub fn random(entropy: &dyn Entropy) -> Self {
-        Self(entropy.bytes::<SYMBOLS>().map(|byte| ALPHABET[usize::from(byte % 32)]))
+        Self(symbols::draw(entropy))
     }
 
     /// What is hashed.
@@ -39,8 +35,7 @@ impl RecoveryCode {
 
     /// The code as it is shown, once: `0000-0000-0000-0000-0000-0000`.
     pub fn to_text(&self) -> String {
-        let groups: Vec<_> = self.0.chunks(GROUP).map(String::from_utf8_lossy).collect();
-        groups.join("-")
+        symbols::show(&self.0)
     }
 }
 
@@ -50,18 +45,7 @@ impl FromStr for RecoveryCode {
     /// Reads a code as people write it: in either case, with spaces or hyphens anywhere, and with the letters that
     /// look like digits in their place.
     fn from_str(text: &str) -> Result<Self, InvalidRecoveryCode> {
-        let mut symbols = text.bytes().filter(|byte| !matches!(byte, b' ' | b'-')).map(|byte| {
-            match byte.to_ascii_lowercase() {
-                b'o' => b'0',
-                b'i' | b'l' => b'1',
-                other => other,
-            }
-        });
-        let mut code = Self([0; SYMBOLS]);
-        for place in &mut code.0 {
-            *place = symbols.next().filter(|symbol| ALPHABET.contains(symbol)).ok_or(InvalidRecoveryCode)?;
-        }
-        if symbols.next().is_some() { Err(InvalidRecoveryCode) } else { Ok(code) }
+        symbols::read(text).map(Self).ok_or(InvalidRecoveryCode)
     }
 }
 

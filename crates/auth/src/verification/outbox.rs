@@ -129,10 +129,11 @@ impl PushChallenges for Outbox {
 
 #[async_trait]
 impl Mailer for Outbox {
-    async fn send(&self, message: MailMessage) -> Result<(), MailError> {
+    async fn send(&self, message: MailMessage) -> Result<String, MailError> {
         let MailMessage { to, subject, text } = &message;
         let line = What::Email { to: to.as_str(), subject, text };
-        self.write(line).await.map_err(|not_written| MailError::Unavailable(not_written.into()))
+        self.write(line).await.map_err(|not_written| MailError::Unavailable(not_written.into()))?;
+        Ok("written to the outbox".to_owned())
     }
 }
 
