@@ -269,6 +269,7 @@ async fn run(steps: Vec<Step>) {
         device: world.device(0),
         session,
         admitted: auth::admission::Admitted::Freely,
+        email: None,
     };
     world.store.register(new).await.unwrap();
     world.live[0] = Some(known);

@@ -65,6 +65,9 @@ pub(crate) enum Command {
     /// Wake devices, and say by which push server.
     #[command(subcommand)]
     Push(Push),
+    /// See whether the mail server takes messages.
+    #[command(subcommand)]
+    Mail(Mail),
     /// See who is logged in to the native API, and log people out.
     #[command(subcommand)]
     Sessions(Sessions),
@@ -164,6 +167,17 @@ pub(crate) enum Audit {
         /// Only records before this moment.
         #[arg(long, value_name = "MOMENT")]
         until: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Mail {
+    /// Send a message to an address now, and print what the mail server answered.
+    Test {
+        #[command(flatten)]
+        place: Place,
+        /// The address.
+        address: String,
     },
 }
 

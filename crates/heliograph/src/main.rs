@@ -8,6 +8,7 @@ mod beside;
 mod cli;
 mod client_config;
 mod config;
+mod mail_command;
 mod metrics;
 mod push_command;
 mod reports;
@@ -29,7 +30,7 @@ use clap::Parser;
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use admission::NewInvitation;
-use cli::{Audit, Cli, Command, Invite, Keys, Push, Registration, Rotate, Sessions};
+use cli::{Audit, Cli, Command, Invite, Keys, Mail, Push, Registration, Rotate, Sessions};
 use config::{Config, LogFormat};
 use push_command::Subscription;
 use secrets::Secrets;
@@ -78,6 +79,9 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Audit(command) => audit(command),
         Command::Push(command) => print(&push(command)?),
+        Command::Mail(Mail::Test { place, address }) => {
+            print(&runtime()?.block_on(mail_command::test(&place.config()?, &address))?)
+        }
         Command::Sessions(command) => sessions(command),
         Command::Reports { place } => {
             reports::json_lines(&place.config()?)?.iter().try_for_each(|line| print(line))

@@ -33,6 +33,9 @@ const LOCK_FILE: &str = "lock";
 /// How long a stopping server waits for its connections. What waits for the disk is committed in any case.
 const DRAIN_LIMIT: Duration = Duration::from_secs(8);
 
+/// How long it waits for letters that are under way. Those that the mail server does not take by then are not sent.
+const LETTERS_LIMIT: Duration = Duration::from_secs(3);
+
 /// Runs the server until it is told to stop.
 pub(crate) async fn serve(config: Config, development: bool) -> Result<()> {
     let mut signals = Signals::listen()?;
@@ -85,6 +88,11 @@ pub(crate) async fn serve(config: Config, development: bool) -> Result<()> {
 async fn stop(door: &Door, backend: &Backend, stores: &Stores) {
     if timeout(DRAIN_LIMIT, door.close()).await.is_err() {
         tracing::warn!("connections were cut off");
+    }
+    if let Some(post) = &backend.post
+        && timeout(LETTERS_LIMIT, post.idle()).await.is_err()
+    {
+        tracing::warn!("letters were not sent");
     }
     if let Some(Waking { recovery, .. }) = &backend.waking
         && let Err(error) = recovery.note().await

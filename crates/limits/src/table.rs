@@ -66,13 +66,25 @@ pub enum LimitId {
     LoginAddress,
     /// Attempts to log in to one account, by people whom it knows neither by device nor by address; by username.
     LoginStranger,
+    /// Requests for another password; by network address.
+    PasswordResetAddress,
+    /// Letters with a code for another password that strangers ask for; by account.
+    PasswordResetStranger,
+    /// Those that are asked for from a network address from which somebody has logged in; by account and address.
+    PasswordResetKnown,
+    /// E-mail addresses wished for; by account.
+    EmailChange,
+    /// Codes for e-mail addresses asked for by people without an account; by network address.
+    EmailProof,
+    /// Letters with a code to an e-mail address that is nobody's yet; by e-mail address.
+    EmailLetters,
     /// One-time passwords tried; by account. Wrong ones in a row bring longer waits of their own.
     Totp,
 }
 
 impl LimitId {
     /// Every limit, in the order of the enumeration.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 36] = [
         Self::Registration,
         Self::Pin,
         Self::VerificationSession,
@@ -102,6 +114,12 @@ impl LimitId {
         Self::NativeRegistration,
         Self::LoginAddress,
         Self::LoginStranger,
+        Self::PasswordResetAddress,
+        Self::PasswordResetStranger,
+        Self::PasswordResetKnown,
+        Self::EmailChange,
+        Self::EmailProof,
+        Self::EmailLetters,
         Self::Totp,
     ];
 
@@ -137,6 +155,12 @@ impl LimitId {
             Self::NativeRegistration => "native_registration",
             Self::LoginAddress => "login_address",
             Self::LoginStranger => "login_stranger",
+            Self::PasswordResetAddress => "password_reset_address",
+            Self::PasswordResetStranger => "password_reset_stranger",
+            Self::PasswordResetKnown => "password_reset_known",
+            Self::EmailChange => "email_change",
+            Self::EmailProof => "email_proof",
+            Self::EmailLetters => "email_letters",
             Self::Totp => "totp",
         }
     }
@@ -176,11 +200,18 @@ impl LimitId {
             // Ours: platforms hold back what comes oftener, and one that has arrived brings all that waits.
             Self::WakeUps => (30, Duration::from_secs(30)),
             // Ours: a family or a small office behind one address.
-            Self::NativeRegistration => (10, Duration::from_mins(6)),
+            Self::NativeRegistration | Self::PasswordResetAddress | Self::EmailProof => {
+                (10, Duration::from_mins(6))
+            }
             // Ours: right ones count too, and each costs a password hash.
             Self::LoginAddress => (60, Duration::from_secs(5)),
             // Ours: 750 guesses a day, from however many addresses.
             Self::LoginStranger => (30, Duration::from_mins(2)),
+            // Ours: an inbox bears that much from strangers. No longer than a code is good: while this limit is reached,
+            // there is one in the inbox that its owner can use.
+            Self::PasswordResetStranger | Self::EmailLetters => (3, Duration::from_mins(30)),
+            Self::PasswordResetKnown => (3, Duration::from_mins(10)),
+            Self::EmailChange => (5, Duration::from_mins(30)),
             Self::Totp => (5, Duration::from_secs(6)),
         };
         Limit { size, interval }

@@ -46,6 +46,7 @@ const CAPTCHA: &str = r#"{"type":"captcha","token":"token","captcha":"captcha"}"
 const MESSAGE: &str = r#"{"timestamp":1,"messages":[{"type":1,"destinationDeviceId":2,"destinationRegistrationId":1,"content":"AA=="}]}"#;
 
 const NEW_PASSWORD: &str = r#"{"password":"not the present one","new_password":"another fine sentence"}"#;
+const EMAIL: &str = r#"{"email":"ann@example.org","password":"a sentence is fine"}"#;
 /// To an account that does not exist.
 const NATIVE_MESSAGE: &str =
     r#"{"timestamp":1,"recipient_id":"00000000-0000-4000-8000-000000000000","encrypted_payload":"AA=="}"#;
@@ -139,6 +140,16 @@ fn cases() -> Vec<Case> {
         rest(Anybody, get.clone(), "/openapi.json", "", "200"),
         rest(Anybody, get.clone(), "/docs", "", "200"),
         rest(Anybody, get.clone(), "/docs/style.css", "", "200"),
+        rest(Anybody, post.clone(), "/register/email", "{}", "422"),
+        rest(Anybody, post.clone(), "/password/reset", "{}", "422"),
+        rest(Anybody, post.clone(), "/password/reset/confirm", "{}", "422"),
+        rest(Anybody, get.clone(), "/password/reset", "", "200"),
+        // It takes what a browser's form sends.
+        rest(Anybody, post.clone(), "/password/reset/form", "{}", "415"),
+        rest(Bearer, get.clone(), "/email", "", "200"),
+        rest(Bearer, put.clone(), "/email", EMAIL, "202"),
+        rest(Bearer, delete.clone(), "/email", EMAIL, DONE),
+        rest(Bearer, post.clone(), "/email/confirm", r#"{"code":"0000"}"#, "403"),
         rest(Bearer, get.clone(), "/sessions", "", "200"),
         rest(Bearer, delete.clone(), "/sessions", "", DONE),
         rest(Bearer, delete.clone(), "/sessions/{session_id}", "", "404"),

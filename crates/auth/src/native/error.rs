@@ -6,6 +6,7 @@ use protocol::ambient::StorageError;
 use crate::admission::AdmissionError;
 
 use super::{
+    email::{EmailError, ResetError},
     factors::{ReauthenticateError, SecondStep},
     hashing::HashingError,
     password::PasswordRefused,
@@ -26,6 +27,12 @@ pub enum RegisterError {
     /// Who registers is not let in.
     #[error(transparent)]
     NotAdmitted(#[from] AdmissionError),
+    /// The code for the e-mail address is none, used, or over.
+    #[error("the code is not good")]
+    WrongCode,
+    /// An address is to be confirmed, and this server sends no mail.
+    #[error("no mail is sent here")]
+    NoMail,
     /// A pre-key is not signed by its identity key.
     #[error("a signature is wrong")]
     WrongSignature,
@@ -165,4 +172,4 @@ macro_rules! from_hashing {
     )*};
 }
 
-from_hashing!(RegisterError, LoginError, ChangePasswordError, ReauthenticateError);
+from_hashing!(RegisterError, LoginError, ChangePasswordError, ReauthenticateError, EmailError, ResetError);

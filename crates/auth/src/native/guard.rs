@@ -10,6 +10,7 @@ use limits::{Backoff, BackoffPolicy, Known, LimitId, RateLimits, RetryAfter};
 use protocol::{Aci, ambient::Clock};
 
 use super::{device::DeviceIdentifier, username::Username};
+use crate::mail::MailAddress;
 
 /// Three mistakes are free; after the fourth one waits a second, and up to a quarter of an hour in the end.
 const POLICY: BackoffPolicy = BackoffPolicy {
@@ -96,6 +97,38 @@ impl Guard {
         let counted = Counted::LoggedIn(aci);
         self.failures.attempt(&counted)?;
         Ok(Attempt { counted, origin: None })
+    }
+
+    /// Lets somebody in who asks for another password, before anything is looked up.
+    pub(super) fn reset_by(&self, origin: Origin) -> Result<(), RetryAfter> {
+        self.limits.check(LimitId::PasswordResetAddress, &origin.0, 1)
+    }
+
+    /// Whether a letter with a code for another password may go to that account. What strangers ask for does not count
+    /// against addresses from which somebody has logged in.
+    pub(super) fn reset(&self, Aci(aci): Aci, username: &Username, origin: Origin) -> Result<(), RetryAfter> {
+        if self.addresses.contains((username, origin)) {
+            let key = [aci.as_bytes(), &origin.0[..]].concat();
+            return self.limits.check(LimitId::PasswordResetKnown, &key, 1);
+        }
+        self.limits.check(LimitId::PasswordResetStranger, aci.as_bytes(), 1)
+    }
+
+    /// Whether an account may wish for that e-mail address: a letter goes there.
+    pub(super) fn change_email(&self, Aci(aci): Aci, address: &MailAddress) -> Result<(), RetryAfter> {
+        self.limits.check(LimitId::EmailChange, aci.as_bytes(), 1)?;
+        self.letter(address)
+    }
+
+    /// Whether somebody without an account may prove that e-mail address: a letter goes there.
+    pub(super) fn prove_email(&self, origin: Origin, address: &MailAddress) -> Result<(), RetryAfter> {
+        self.limits.check(LimitId::EmailProof, &origin.0, 1)?;
+        self.letter(address)
+    }
+
+    /// Whether a letter may go to an address that nobody has shown to be theirs.
+    pub(super) fn letter(&self, address: &MailAddress) -> Result<(), RetryAfter> {
+        self.limits.check(LimitId::EmailLetters, address.as_str().as_bytes(), 1)
     }
 
     /// The password was right.

@@ -3,9 +3,11 @@
 //! Underneath they are accounts like any other: an ACI and devices. What they have besides is a login
 //! ([`username`], [`password`], [`hashing`]), and for each device that is logged in a session ([`session`]): short-lived
 //! access tokens ([`access`]) show it, and refresh tokens ([`refresh`]) keep it up. Guessing is slowed down by the
-//! guard. Second factors and passkeys are in [`factors`]. What must be remembered is declared in [`store`].
+//! guard. Second factors and passkeys are in [`factors`]. An e-mail address ([`email`]) lets somebody in again who has
+//! forgotten the password. What must be remembered is declared in [`store`] and [`email::store`].
 
 pub mod access;
+pub mod email;
 pub mod error;
 pub mod factors;
 pub mod hashing;
@@ -35,6 +37,7 @@ use zeroize::Zeroizing;
 
 pub use access::{AccessTokenConfig, AccessTokens};
 pub use device::{DeviceClaim, DeviceIdentifier, DeviceLabel};
+pub use email::{EmailStore, Letters};
 pub use guard::Origin;
 pub use hashing::{HashCost, HashingConfig, PasswordHasher};
 pub use login::LoginRequest;
@@ -67,6 +70,10 @@ const AGENT: &str = "native";
 pub struct NativeParts {
     /// Remembers logins and sessions.
     pub store: Arc<dyn NativeStore>,
+    /// Remembers e-mail addresses.
+    pub emails: Arc<dyn EmailStore>,
+    /// Writes to people, if mail is sent here.
+    pub letters: Option<Letters>,
     /// Decides who may have an account.
     pub admission: Admission,
     /// Told of devices that are logged out.
@@ -97,6 +104,8 @@ pub struct NativeService(Arc<Inner>);
 
 struct Inner {
     store: Arc<dyn NativeStore>,
+    emails: Arc<dyn EmailStore>,
+    letters: Option<Letters>,
     admission: Admission,
     revocations: Revocations,
     audit: Arc<dyn AuditTrail>,
@@ -118,6 +127,8 @@ impl NativeService {
         let guard = Guard::new(parts.limits, Arc::clone(&parts.clock));
         Self(Arc::new(Inner {
             store: parts.store,
+            emails: parts.emails,
+            letters: parts.letters,
             admission: parts.admission,
             revocations: parts.revocations,
             audit: parts.audit,
@@ -139,9 +150,11 @@ impl NativeService {
         &self.0.tokens
     }
 
-    /// Removes sessions that are over.
+    /// Removes sessions and mailed codes that are over.
     pub async fn remove_expired(&self) -> Result<usize, StorageError> {
-        self.0.store.remove_expired_sessions(self.0.clock.now()).await
+        let now = self.0.clock.now();
+        let sessions = self.0.store.remove_expired_sessions(now).await?;
+        Ok(sessions + self.0.emails.remove_expired_codes(now).await?)
     }
 }
 

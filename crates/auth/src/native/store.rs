@@ -8,6 +8,7 @@ use protocol::{
 
 use super::{
     device::{DeviceIdentifier, DeviceLabel},
+    email::NewcomerEmail,
     hashing::PasswordHash,
     refresh::{FamilyId, TokenHash},
     session::{LiveSession, NewSession, SessionId, SessionInfo},
@@ -88,6 +89,8 @@ pub struct NewNativeAccount {
     pub session: NewSession,
     /// Why there may be such an account; used up with it.
     pub admitted: Admitted,
+    /// The e-mail address it begins with. Where a code proves it, the code is used up with it.
+    pub email: Option<NewcomerEmail>,
 }
 
 /// A native device to be added.
@@ -110,6 +113,8 @@ pub enum RegisterNativeOutcome {
     UsernameTaken,
     /// What admitted the account has been used up or taken back. Nothing was done.
     NotAdmitted,
+    /// The code for the address is no longer good, or the address is somebody's by now. Nothing was done.
+    NotProved,
 }
 
 /// A login as it is remembered.

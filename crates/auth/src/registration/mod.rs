@@ -234,9 +234,13 @@ impl RegistrationService {
         match self.0.admission.admit_number(number, invite).await {
             Ok(admitted) => Ok(admitted),
             Err(AdmissionError::Storage(error)) => Err(error.into()),
-            Err(AdmissionError::Refused | AdmissionError::NoInvite | AdmissionError::Pending) => {
-                Err(RegisterError::NotAdmitted)
-            }
+            Err(
+                AdmissionError::Refused
+                | AdmissionError::NoEmail
+                | AdmissionError::OtherDomain
+                | AdmissionError::NoInvite
+                | AdmissionError::Pending,
+            ) => Err(RegisterError::NotAdmitted),
         }
     }
 

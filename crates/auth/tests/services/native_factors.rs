@@ -44,6 +44,8 @@ fn native(world: &World) -> NativeService {
     let keys = KeySet { current: key, former: Vec::new() };
     NativeService::new(NativeParts {
         store: world.store.clone(),
+        emails: world.store.clone(),
+        letters: None,
         admission: world.admission.clone(),
         revocations: world.revocations.clone(),
         audit: Arc::new(NoAuditTrail),
@@ -79,6 +81,7 @@ async fn registered(native: &NativeService, username: &str) -> (Aci, Bearer) {
         device: device("phone"),
         keys: None,
         invite: None,
+        email: None,
     };
     let logged_in = native.register(request, HERE).await.unwrap();
     (logged_in.device.aci, native.bearer(&logged_in.tokens.access).await.unwrap())

@@ -20,8 +20,8 @@ use utoipa::{
 };
 
 use super::{
-    account, devices, jwks, keys, login, messages, passkey_login, problem::Code, reauthentication, register,
-    second_factors, second_step, sessions,
+    account, devices, email, jwks, keys, login, messages, passkey_login, problem::Code, reauthentication,
+    register, reset, second_factors, second_step, sessions,
 };
 use crate::{caller::Anybody, socket};
 
@@ -47,6 +47,8 @@ const STYLE: &str = include_str!("style.css");
         second_factors::recovery_codes::make,
         sessions::list, sessions::end_others, sessions::end,
         account::change_password, account::delete, account::profile,
+        email::prove, email::show, email::set, email::confirm, email::remove,
+        reset::request, reset::confirm,
         devices::list, devices::remove,
         keys::publish, keys::counts, keys::fetch,
         messages::send, messages::fetch, messages::acknowledge, messages::acknowledge_one,

@@ -43,7 +43,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 /// A text that is wiped after use and does not print.
 #[derive(Deserialize)]
 #[serde(from = "String")]
-pub(super) struct Secret(pub(super) Zeroizing<String>);
+pub(crate) struct Secret(pub(crate) Zeroizing<String>);
 
 impl From<String> for Secret {
     fn from(text: String) -> Self {

@@ -8,8 +8,9 @@ mod account;
 mod device_fields;
 mod devices;
 mod docs;
+mod email;
 pub(crate) mod envelope;
-mod extract;
+pub(crate) mod extract;
 mod factor_proof;
 mod jwks;
 mod keys;
@@ -19,6 +20,7 @@ mod passkey_login;
 pub(crate) mod problem;
 mod reauthentication;
 mod register;
+pub(crate) mod reset;
 mod second_factors;
 mod second_step;
 mod sessions;
@@ -60,6 +62,13 @@ pub(crate) fn routes() -> Routes {
         .delete("/sessions", sessions::end_others)
         .delete("/sessions/{session_id}", sessions::end)
         .put("/password", account::change_password)
+        .post("/password/reset", reset::request)
+        .post("/password/reset/confirm", reset::confirm)
+        .get("/email", email::show)
+        .put("/email", email::set)
+        .delete("/email", email::remove)
+        .post("/email/confirm", email::confirm)
+        .post("/register/email", email::prove)
         .delete("/account", account::delete)
         .get("/profiles/{user_id}", account::profile)
         .get("/devices", devices::list)

@@ -38,7 +38,7 @@ macro_rules! codes {
             pub(super) const ALL: &'static [Self] = &[$(Self::$name,)*];
 
             /// The status of the answer.
-            pub(super) const fn status(self) -> StatusCode {
+            pub(crate) const fn status(self) -> StatusCode {
                 match self { $(Self::$name => StatusCode::$status,)* }
             }
 
@@ -48,7 +48,7 @@ macro_rules! codes {
             }
 
             /// What people read.
-            pub(super) const fn title(self) -> &'static str {
+            pub(crate) const fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)* }
             }
         }
@@ -72,6 +72,11 @@ codes! {
     NoSecondFactor = CONFLICT, "no_second_factor", "Recovery codes stand in for a second factor, and the account has none.";
     RefreshFailed = UNAUTHORIZED, "refresh_failed", "The refresh token is not valid; log in again.";
     WrongPassword = FORBIDDEN, "wrong_password", "The present password is another.";
+    MailCodeRefused = FORBIDDEN, "mail_code_refused", "The code is none, has been used, or is over; have another one mailed.";
+    InvalidEmail = UNPROCESSABLE_ENTITY, "invalid_email", "That is not an e-mail address.";
+    EmailRequired = FORBIDDEN, "email_required", "Registering takes an e-mail address, and the code that was sent there.";
+    EmailNotAllowed = FORBIDDEN, "email_not_allowed", "Registration is not open to e-mail addresses of that domain.";
+    NoMail = NOT_IMPLEMENTED, "no_mail", "This server sends no e-mail.";
     InvalidUsername = UNPROCESSABLE_ENTITY, "invalid_username", "That is not a username: 1 to 64 characters, no spaces.";
     PasswordTooShort = UNPROCESSABLE_ENTITY, "password_too_short", "The password is too short.";
     PasswordTooLong = UNPROCESSABLE_ENTITY, "password_too_long", "The password is too long.";
@@ -158,6 +163,11 @@ impl Problem {
     /// One that passes in that time.
     pub(super) fn later(code: Code, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..Self::of(code) }
+    }
+
+    /// Which kind.
+    pub(crate) fn code(&self) -> Code {
+        self.code
     }
 
     /// Too often.

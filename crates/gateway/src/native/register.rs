@@ -2,7 +2,9 @@
 
 use auth::{
     admission::{AdmissionError, invite::InviteCode},
-    native::{NativeService, RegisterRequest, error::RegisterError, password::PasswordRefused},
+    native::{
+        NativeService, RegisterRequest, email::Newcomer, error::RegisterError, password::PasswordRefused,
+    },
 };
 use axum::{extract::State, response::Response};
 use http::StatusCode;
@@ -11,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::{
     device_fields::DeviceFields,
+    email,
     extract::{Body, Secret},
     keys::FirstKeys,
     problem::{Code, Problem, ProblemBody},
@@ -35,6 +38,13 @@ pub(super) struct RegisterBody {
     /// The code of an invitation, where the server asks for one.
     #[schema(example = "1234 5678 9012")]
     invite: Option<String>,
+    /// An e-mail address, by which a forgotten password can be reset.
+    #[schema(example = "alice@example.org")]
+    email: Option<String>,
+    /// The code that `POST /register/email` sent there. With it the address counts at once; without it, a code is sent
+    /// for `POST /email/confirm`. Some servers ask for it.
+    #[schema(value_type = Option<String>)]
+    email_code: Option<Secret>,
 }
 
 /// Creates an account with its first device, and logs that in.
@@ -43,7 +53,7 @@ pub(super) struct RegisterBody {
     request_body = RegisterBody,
     responses(
         (status = 201, description = "The account exists, and this device is logged in.", body = LoggedInBody),
-        (status = "4XX", description = "`username_taken`, `invite_required`, `password_too_short` and others",
+        (status = "4XX", description = "`username_taken`, `invite_required`, `email_required`, `password_too_short` and others",
             body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -59,6 +69,7 @@ pub(super) async fn register(
         device: body.device.try_into()?,
         keys: body.keys.map(TryInto::try_into).transpose()?,
         invite: body.invite.as_deref().map(invite).transpose()?,
+        email: newcomer(body.email.as_deref(), body.email_code)?,
     };
     let logged_in = service.register(request, peer.origin()).await.map_err(refuse)?;
     Ok(tokens::answer(StatusCode::CREATED, LoggedInBody::from(&logged_in)))
@@ -74,8 +85,30 @@ pub(super) fn password(refused: PasswordRefused) -> Problem {
     })
 }
 
+fn newcomer(text: Option<&str>, code: Option<Secret>) -> Result<Option<Newcomer>, Problem> {
+    match (text, code) {
+        (Some(text), code) => {
+            Ok(Some(Newcomer { address: email::address(text)?, code: code.map(|Secret(code)| code) }))
+        }
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(Problem::of(Code::InvalidEmail)),
+    }
+}
+
 fn invite(text: &str) -> Result<InviteCode, Problem> {
     InviteCode::parse(text).ok_or(Problem::of(Code::InviteRequired))
+}
+
+/// Why somebody may not register.
+pub(super) fn not_admitted(error: AdmissionError) -> Problem {
+    match error {
+        AdmissionError::NoInvite => Problem::of(Code::InviteRequired),
+        AdmissionError::Pending => Problem::of(Code::RegistrationPending),
+        AdmissionError::Refused => Problem::of(Code::RegistrationClosed),
+        AdmissionError::NoEmail => Problem::of(Code::EmailRequired),
+        AdmissionError::OtherDomain => Problem::of(Code::EmailNotAllowed),
+        AdmissionError::Storage(error) => error.into(),
+    }
 }
 
 fn refuse(error: RegisterError) -> Problem {
@@ -83,14 +116,12 @@ fn refuse(error: RegisterError) -> Problem {
         RegisterError::InvalidUsername => Problem::of(Code::InvalidUsername),
         RegisterError::Password(refused) => password(refused),
         RegisterError::UsernameTaken => Problem::of(Code::UsernameTaken),
-        RegisterError::NotAdmitted(AdmissionError::NoInvite) => Problem::of(Code::InviteRequired),
-        RegisterError::NotAdmitted(AdmissionError::Pending) => Problem::of(Code::RegistrationPending),
-        RegisterError::NotAdmitted(AdmissionError::Refused) => Problem::of(Code::RegistrationClosed),
+        RegisterError::NotAdmitted(error) => not_admitted(error),
+        RegisterError::WrongCode => Problem::of(Code::MailCodeRefused),
+        RegisterError::NoMail => Problem::of(Code::NoMail),
         RegisterError::WrongSignature => Problem::of(Code::WrongSignature),
         RegisterError::RateLimited(wait) => Problem::rate_limited(wait),
         RegisterError::Busy => Problem::busy(),
-        RegisterError::NotAdmitted(AdmissionError::Storage(error)) | RegisterError::Storage(error) => {
-            error.into()
-        }
+        RegisterError::Storage(error) => error.into(),
     }
 }

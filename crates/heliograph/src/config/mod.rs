@@ -5,6 +5,7 @@ mod challenges;
 mod devices;
 mod gateway;
 mod log;
+mod mail;
 mod master_key;
 mod metrics;
 mod native;
@@ -33,10 +34,11 @@ pub(crate) use self::{
     devices::Devices,
     gateway::Gateway,
     log::{Log, LogFormat},
+    mail::Mail,
     master_key::MasterKeySource,
     metrics::Metrics,
     native::{AccessTokens, Passwords, Sessions},
-    passkeys::Passkeys,
+    passkeys::{Passkeys, public_name},
     push::{ApnsSection, FcmSection, Push, WebPushSection},
     queue::Queue,
     rate_limit::RateLimit,
@@ -70,6 +72,8 @@ pub(crate) struct Config {
     pub(crate) registration: Registration,
     /// How phone numbers are proved.
     pub(crate) verification: Verification,
+    /// How mail is sent to people with native accounts: codes for e-mail addresses and forgotten passwords.
+    pub(crate) mail: Mail,
     /// Passkeys, and where they may be used.
     pub(crate) passkeys: Passkeys,
     /// The server's word on who a sender is, which recipients of sealed messages check.
@@ -119,6 +123,7 @@ impl Default for Config {
             master_key: MasterKeySource::default(),
             registration: Registration::default(),
             verification: Verification::default(),
+            mail: Mail::default(),
             passkeys: Passkeys::default(),
             sender_certificates: SenderCertificates::default(),
             challenges: Challenges::default(),
@@ -172,6 +177,7 @@ impl Config {
         self.tls.check(&mut check);
         self.registration.check(&mut check);
         self.verification.check(&mut check);
+        self.mail.check(&mut check);
         self.passkeys.check(&mut check);
         self.sender_certificates.check(&mut check);
         self.challenges.check(&mut check);

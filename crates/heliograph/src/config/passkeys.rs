@@ -42,7 +42,7 @@ impl Passkeys {
 }
 
 /// The name in an `https://` URL, or localhost where there is none.
-fn public_name(url: &str) -> &str {
+pub(crate) fn public_name(url: &str) -> &str {
     let name = authority(url).and_then(|authority| authority.split(':').next());
     name.filter(|name| !name.is_empty()).unwrap_or("localhost")
 }

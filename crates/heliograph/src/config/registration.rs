@@ -14,8 +14,8 @@ pub(crate) struct Registration {
     pub(crate) mode: RegistrationMode,
     /// With what the numbers of new accounts must begin, such as `["+49", "+43"]`. Empty: all may come.
     pub(crate) number_prefixes: Vec<String>,
-    /// Domains of which the e-mail address of a new account without a number must be, such as `["example.org"]`. Empty: all
-    /// may come, and an address is not needed.
+    /// Domains of which the e-mail address of a new account without a number must be, such as `["example.org"]`; it is proved
+    /// by a code that is mailed. Empty: all may come, and an address is not needed.
     pub(crate) email_domains: Vec<String>,
 }
 

@@ -68,7 +68,7 @@ fn webhook_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
 }
 
 /// The content of a file, without spaces and line ends around it.
-fn secret(path: &Path) -> Result<Zeroizing<String>> {
+pub(super) fn secret(path: &Path) -> Result<Zeroizing<String>> {
     let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let text = Zeroizing::new(text);
     let trimmed = Zeroizing::new(text.trim().to_owned());

@@ -6,6 +6,7 @@ mod bridges;
 mod code_senders;
 mod ground;
 mod linking;
+mod mail;
 mod messages;
 mod native;
 mod providers;
@@ -26,6 +27,7 @@ use auth::{
     handover::HandoverService,
     idle::IdleService,
     linking::LinkingService,
+    mail::Post,
     native::{AccessTokens, NativeService, operator::LoggedOut},
     remote_config::RemoteConfig,
     revocation::Revocations,
@@ -42,6 +44,7 @@ use crate::{audit_log::Checkpoints, config::Config, secrets::Secrets};
 
 pub(crate) use self::{
     audit::Form,
+    mail::mailer,
     push::{Waking, push_service},
     stores::{ACCOUNTS_FILE, AUDIT_FILE, Stores},
 };
@@ -65,6 +68,8 @@ pub(crate) struct Backend {
     pub(crate) native: NativeService,
     pub(crate) logged_out: Arc<LoggedOut>,
     pub(crate) access_tokens: Arc<AccessTokens>,
+    /// By what letters to people leave, if any are sent.
+    pub(crate) post: Option<Post>,
     pub(crate) handovers: Arc<HandoverService>,
     pub(crate) idle: Arc<IdleService>,
     pub(crate) admission: Admission,
@@ -101,7 +106,8 @@ pub(crate) async fn build(
     let sender_certificates = ground.sender_certificates(secrets)?;
     let challenges = ground.challenges(&push);
     let access_tokens = ground.access_tokens(secrets)?;
-    let native = ground.native(&revocations, &access_tokens, &second_factors)?;
+    let (letters, post) = ground.letters()?.unzip();
+    let native = ground.native(&revocations, &access_tokens, &second_factors, letters)?;
     let messages = ground.messages(&queue, &challenges, report_tokens);
     let change_number = ground.change_number(&revocations, &verification, &messages);
     let services = Services::new(Parts {
@@ -140,6 +146,7 @@ pub(crate) async fn build(
         linking,
         native,
         access_tokens,
+        post,
         handovers,
         idle,
         sender_certificates,

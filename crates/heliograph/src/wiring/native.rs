@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use auth::{
-    native::{AccessTokens, NativeParts, NativeService, PasswordHasher, operator::LoggedOut},
+    native::{AccessTokens, Letters, NativeParts, NativeService, PasswordHasher, operator::LoggedOut},
     revocation::Revocations,
     second_factor::SecondFactors,
 };
@@ -30,12 +30,15 @@ impl Ground<'_> {
         revocations: &Revocations,
         tokens: &Arc<AccessTokens>,
         second_factors: &Arc<SecondFactors>,
+        letters: Option<Letters>,
     ) -> Result<NativeService> {
         let hashing = self.config.passwords.to_hashing();
         let hasher = PasswordHasher::start(hashing, self.entropy(), yield_to_others)
             .context("the threads that hash passwords cannot be started")?;
         Ok(NativeService::new(NativeParts {
             store: self.accounts.clone(),
+            emails: self.accounts.clone(),
+            letters,
             admission: self.admission(),
             revocations: revocations.clone(),
             audit: self.audit(),

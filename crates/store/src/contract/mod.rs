@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod admission;
 pub mod audit;
+pub mod emails;
 pub mod handover;
 pub mod keys;
 pub mod native;

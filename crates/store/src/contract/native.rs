@@ -59,20 +59,20 @@ pub struct Stores {
     pub factors: Arc<dyn SecondFactorStore>,
 }
 
-const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const HOUR: Duration = Duration::from_hours(1);
 const HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$iekCn0Y3spW+sCcFanM2xBT63UP2sghkUoHLIUpWRS8";
 
-fn hash(digit: u8) -> PasswordHash {
+pub(super) fn hash(digit: u8) -> PasswordHash {
     PasswordHash::from_text(&HASH.replace("iekCn0Y3", &format!("iekCn0Y{digit}"))).unwrap()
 }
 
-fn aci(number: u8) -> Aci {
+pub(super) fn aci(number: u8) -> Aci {
     Aci(Uuid::from_u128(0xA000 + u128::from(number)))
 }
 
-fn name(number: u8) -> Username {
+pub(super) fn name(number: u8) -> Username {
     Username::new(&format!("person-{number}")).unwrap()
 }
 
@@ -84,7 +84,7 @@ fn token(seed: u64) -> RefreshToken {
     RefreshToken::first(&SeededEntropy::new(seed))
 }
 
-fn session(seed: u64) -> NewSession {
+pub(super) fn session(seed: u64) -> NewSession {
     let token = token(seed);
     NewSession {
         id: SessionId::random(&SeededEntropy::new(seed)),
@@ -117,7 +117,7 @@ fn device(text: &str) -> NewNativeDevice {
     }
 }
 
-fn account(number: u8, keys: Option<IdentityKeys>) -> NewNativeAccount {
+pub(super) fn account(number: u8, keys: Option<IdentityKeys>) -> NewNativeAccount {
     NewNativeAccount {
         aci: aci(number),
         username: name(number),
@@ -126,6 +126,7 @@ fn account(number: u8, keys: Option<IdentityKeys>) -> NewNativeAccount {
         device: device("phone"),
         session: session(u64::from(number) * 100),
         admitted: auth::admission::Admitted::Freely,
+        email: None,
     }
 }
 

@@ -25,6 +25,7 @@ const ACCOUNTS: &[(&str, &str)] = &[
     ("V12__factors", include_str!("migrations/accounts/012_factors.sql")),
     ("V13__admission", include_str!("migrations/accounts/013_admission.sql")),
     ("V14__logged_out", include_str!("migrations/accounts/014_logged_out.sql")),
+    ("V15__email", include_str!("migrations/accounts/015_email.sql")),
 ];
 
 const MESSAGES: &[(&str, &str)] = &[

@@ -15,7 +15,7 @@ const USERNAME: &str = "auth_logins.username";
 const PASSWORD: &str = "auth_logins.password";
 
 /// The keyed hash by which a name is found.
-fn username_index(vault: &Vault, username: &Username) -> [u8; 32] {
+pub(super) fn username_index(vault: &Vault, username: &Username) -> [u8; 32] {
     vault.index("auth.username", username.as_str().as_bytes())
 }
 
@@ -136,18 +136,32 @@ pub(super) fn set(
         .map_err(sql)
 }
 
+/// Reads the name that [`insert`] has sealed.
+pub(super) fn open_username(vault: &Vault, aci: Aci, sealed: &[u8]) -> Option<Username> {
+    open(vault, USERNAME, aci, sealed, |text| Username::new(text).ok())
+}
+
+fn open<T>(
+    vault: &Vault,
+    column: &'static str,
+    Aci(aci): Aci,
+    sealed: &[u8],
+    read: impl FnOnce(&str) -> Option<T>,
+) -> Option<T> {
+    let plain = vault.open(Place { column, row: aci.as_bytes() }, sealed).ok()?;
+    read(std::str::from_utf8(&plain).ok()?)
+}
+
 fn read(row: &Row<'_>, vault: &Vault) -> Result<StoredLogin, StorageError> {
     let account: i64 = row.get("account").map_err(sql)?;
     let at = Columns { row, table: "auth_logins", name: account.to_string() };
     let aci = Aci(at.read("aci", |bytes: Vec<u8>| Uuid::from_slice(&bytes).ok())?);
-    let open = |column, sealed: Vec<u8>| {
-        let plain = vault.open(Place { column, row: aci.0.as_bytes() }, &sealed).ok()?;
-        std::str::from_utf8(&plain).ok().map(ToOwned::to_owned)
-    };
     Ok(StoredLogin {
         aci,
-        username: at.read("username", |sealed| Username::new(&open(USERNAME, sealed)?).ok())?,
-        password: at.read("password", |sealed| PasswordHash::from_text(&open(PASSWORD, sealed)?))?,
+        username: at.read("username", |sealed: Vec<u8>| open_username(vault, aci, &sealed))?,
+        password: at.read("password", |sealed: Vec<u8>| {
+            open(vault, PASSWORD, aci, &sealed, PasswordHash::from_text)
+        })?,
         version: at.read("version", |version: i64| version.try_into().ok())?,
         knows_device: false,
     })

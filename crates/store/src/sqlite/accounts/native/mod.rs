@@ -1,9 +1,12 @@
 //! Logins by name and password, and the sessions that follow.
 
+mod email_store;
+mod emails;
 mod logins;
 mod opening;
 mod operator;
 mod publishing;
+mod resets;
 mod sessions;
 
 use async_trait::async_trait;

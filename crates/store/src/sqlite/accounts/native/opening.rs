@@ -24,7 +24,7 @@ use super::{
         linking, queue_clears,
         rows::{self, Found, integer},
     },
-    logins, sessions,
+    emails, logins, sessions,
 };
 
 const LABEL: &str = "auth_native_devices.label";
@@ -37,6 +37,11 @@ pub(super) fn register(
 ) -> Result<RegisterNativeOutcome, StorageError> {
     if logins::is_taken(connection, vault, &new.username)? {
         return Ok(RegisterNativeOutcome::UsernameTaken);
+    }
+    if let Some(email) = &new.email
+        && !emails::may_begin_with(connection, vault, email)?
+    {
+        return Ok(RegisterNativeOutcome::NotProved);
     }
     if !admission::settle(connection, new.admitted, new.aci, new.session.at)? {
         return Ok(RegisterNativeOutcome::NotAdmitted);
@@ -53,6 +58,9 @@ pub(super) fn register(
     };
     let row = rows::write_account(connection, vault, &account, None)?;
     logins::insert(connection, vault, row, new.aci, &new.username, &new.password)?;
+    if let Some(email) = &new.email {
+        emails::begin_with(connection, vault, row, new.aci, email)?;
+    }
     profiles::insert(connection, vault, new.aci, new.username.as_str())?;
     insert_device(connection, vault, row, new.aci, &new.device, new.keys.is_none())?;
     if let Some(keys) = &new.keys {
