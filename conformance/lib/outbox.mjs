@@ -1,4 +1,4 @@
-// The file to which a development server writes what would have gone out by SMS, call or push.
+// The file to which a development server writes what would have gone out by SMS, call, push or e-mail.
 
 import fs from 'node:fs';
 import { sleep } from './bytes.mjs';
@@ -6,7 +6,7 @@ import { sleep } from './bytes.mjs';
 const DELIVERED_WITHIN_MS = 5_000;
 const POLL_MS = 10;
 
-/** Verification codes by phone number, and push challenges by device, in the order they were sent. */
+/** Verification codes by phone number, push challenges by device and mails by address, in the order they were sent. */
 export class Outbox {
   constructor(file) {
     this.file = file;
@@ -47,6 +47,11 @@ export class Outbox {
   /** The challenge pushed to the device after the first `already`, waiting for it if need be. */
   async nextPush(device, already = 0) {
     return this.#next('push_challenge', device, already);
+  }
+
+  /** The mail to the address after the first `already`, waiting for it if need be: `{ subject, text, … }`. */
+  async nextMail(address, already = 0) {
+    return this.#next('email', address, already);
   }
 
   async #next(kind, to, already) {

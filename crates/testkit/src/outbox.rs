@@ -1,7 +1,7 @@
-//! The verification codes that a development server writes to a file.
+//! The verification codes and e-mail that a development server writes to a file.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fs::File,
     io::{Read as _, Seek as _, SeekFrom},
     path::PathBuf,
@@ -30,6 +30,31 @@ struct Tail {
     partial: Vec<u8>,
     /// Codes by number, in the order they came, until they are taken.
     codes: HashMap<String, Vec<String>>,
+    /// Mails by address, likewise.
+    mails: HashMap<String, VecDeque<Mail>>,
+}
+
+/// An e-mail.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// What it is about.
+    pub subject: String,
+    /// What it says.
+    pub text: String,
+}
+
+impl Mail {
+    /// The code in a mail that has one: a line of groups of symbols.
+    pub fn code(&self) -> anyhow::Result<String> {
+        code_in(&self.text)
+    }
+}
+
+/// The code in the text of a mail.
+pub fn code_in(text: &str) -> anyhow::Result<String> {
+    let is_code = |line: &&str| line.len() == 34 && line.split('-').all(|group| group.len() == 4);
+    let code = text.lines().map(str::trim).find(is_code);
+    code.map(str::to_owned).with_context(|| format!("no code in {text:?}"))
 }
 
 impl Outbox {
@@ -39,17 +64,21 @@ impl Outbox {
 
     /// Takes the latest code that was sent to that number, waiting for it if need be.
     pub async fn code(&self, number: &str) -> anyhow::Result<String> {
-        let deadline = Instant::now() + CODE_TIMEOUT;
-        loop {
-            if let Some(code) = self.take(number)? {
-                return Ok(code);
-            }
-            anyhow::ensure!(
-                Instant::now() < deadline,
-                "no verification code was sent within {CODE_TIMEOUT:?}"
-            );
-            sleep(POLL_INTERVAL).await;
+        wait_for(|| self.take(number)).await.context("no verification code was sent")
+    }
+
+    /// Takes the next mail that was sent to that address, waiting for it if need be.
+    pub async fn mail(&self, address: &str) -> anyhow::Result<Mail> {
+        wait_for(|| self.take_mail(address)).await.context("no mail was sent")
+    }
+
+    /// Takes the next mail that was sent to that address, if there is one.
+    pub fn take_mail(&self, address: &str) -> anyhow::Result<Option<Mail>> {
+        let mut tail = self.tail.lock();
+        if tail.mails.get(address).is_none_or(VecDeque::is_empty) {
+            tail.read(&self.path)?;
         }
+        Ok(tail.mails.get_mut(address).and_then(VecDeque::pop_front))
     }
 
     fn take(&self, number: &str) -> anyhow::Result<Option<String>> {
@@ -58,6 +87,17 @@ impl Outbox {
             tail.read(&self.path)?;
         }
         Ok(tail.codes.remove(number).and_then(|mut codes| codes.pop()))
+    }
+}
+
+async fn wait_for<T>(mut take: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+    let deadline = Instant::now() + CODE_TIMEOUT;
+    loop {
+        if let Some(taken) = take()? {
+            return Ok(taken);
+        }
+        anyhow::ensure!(Instant::now() < deadline, "nothing within {CODE_TIMEOUT:?}");
+        sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -75,10 +115,14 @@ impl Tail {
         let lines = std::mem::replace(&mut self.partial, rest);
         for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let entry: serde_json::Value = serde_json::from_slice(line).context("outbox line is not JSON")?;
-            if let ("verification_code", Some(to), Some(code)) =
-                (entry["kind"].as_str().unwrap_or_default(), entry["to"].as_str(), entry["code"].as_str())
-            {
-                self.codes.entry(to.to_owned()).or_default().push(code.to_owned());
+            let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+            match entry["kind"].as_str().unwrap_or_default() {
+                "verification_code" => self.codes.entry(text("to")).or_default().push(text("code")),
+                "email" => {
+                    let mail = Mail { subject: text("subject"), text: text("text") };
+                    self.mails.entry(text("to")).or_default().push_back(mail);
+                }
+                _ => {}
             }
         }
         Ok(())
