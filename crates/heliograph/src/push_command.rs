@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use auth::audit::{Action, Detail, Party};
 use protocol::{
-    Aci, DeviceAddress, DeviceId, WebPushSubscription,
+    Aci, DeviceAddress, DeviceId, PushService as Service, WebPushSubscription,
     ambient::{Clock, SystemClock, SystemEntropy},
 };
 use push::{Delivery, PushService, Verdict};
@@ -47,7 +47,7 @@ pub(crate) async fn register(config: &Config, which: &Which, subscription: &Subs
         "that is not a subscription: an https endpoint, a public key of 65 bytes and a secret of 16 bytes in base64url",
     )?;
     with_service(config, async |push| {
-        push.register(device, &subscription).await?;
+        push.register(device, subscription.to_token()).await?;
         Ok(())
     })
     .await?;
@@ -58,7 +58,10 @@ pub(crate) async fn register(config: &Config, which: &Which, subscription: &Subs
 pub(crate) async fn unregister(config: &Config, which: &Which) -> Result<String> {
     let device = which.address()?;
     with_service(config, async |push| {
-        ensure!(push.unregister(device).await?, "the device has no subscription of Web Push");
+        ensure!(
+            push.unregister(device, Some(Service::WebPush)).await?,
+            "the device has no subscription of Web Push"
+        );
         Ok(())
     })
     .await?;

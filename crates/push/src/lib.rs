@@ -27,7 +27,7 @@ mod service;
 pub use metrics::PushMetrics;
 pub use provider::{Challenge, Delivery, Provider, Push, Verdict};
 pub use recovery::{Recovery, Rewake};
-pub use service::{Outcome, Providers, PushParts, PushService, RegisterError, TestError};
+pub use service::{Offer, Outcome, Providers, PushParts, PushService, RegisterError, TestError};
 pub use targets::{PushTarget, PushTargets};
 pub use wake_log::{Unwoken, WakeLog};
 

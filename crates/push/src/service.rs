@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use limits::{LimitId, RateLimits, RetryAfter};
 use parking_lot::Mutex;
 use protocol::{
-    DeviceAddress, PushService as Service, PushToken, WebPushSubscription,
+    DeviceAddress, PushService as Service, PushToken,
     ambient::{Clock, StorageError, Timestamp},
 };
 use tokio::time::Instant;
@@ -92,13 +92,24 @@ pub enum Outcome {
     },
 }
 
-/// Why a subscription was not registered.
+/// By whom devices can be reached here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer<'a> {
+    /// By Web Push, to which devices subscribe with this key: base64url, as clients take it.
+    pub web_push_key: Option<&'a str>,
+    /// By Google's service.
+    pub fcm: bool,
+    /// By Apple's.
+    pub apns: bool,
+}
+
+/// Why a token was not registered.
 #[derive(Debug, thiserror::Error)]
 pub enum RegisterError {
-    /// The server does not do Web Push.
-    #[error("Web Push is switched off")]
-    SwitchedOff,
-    /// The subscription is not one that can be used.
+    /// The provider of its kind is switched off or not configured.
+    #[error("there is no provider for this kind of token")]
+    NoProvider,
+    /// The subscription of Web Push is not one that can be used.
     #[error(transparent)]
     Refused(#[from] SubscriptionRefused),
     /// There is no such device.
@@ -226,26 +237,34 @@ impl PushService {
         Ok((service, lane.provider.deliver(&target.token, &Push::Wake { urgent: true }).await))
     }
 
-    /// Makes a device reachable by Web Push, in place of what it was reached by.
-    pub async fn register(
-        &self,
-        device: DeviceAddress,
-        subscription: &WebPushSubscription,
-    ) -> Result<(), RegisterError> {
-        let (web_push, _) = self.web_push.as_ref().ok_or(RegisterError::SwitchedOff)?;
-        web_push.check(subscription)?;
-        let target = PushTarget { token: subscription.to_token(), registered: self.clock.now() };
+    /// By whom devices can be reached here.
+    pub fn offer(&self) -> Offer<'_> {
+        Offer {
+            web_push_key: self.web_push.as_ref().map(|(web_push, _)| web_push.public_key()),
+            fcm: self.fcm.is_some(),
+            apns: self.apns.is_some(),
+        }
+    }
+
+    /// Makes a device reachable by that token, in place of what it was reached by.
+    pub async fn register(&self, device: DeviceAddress, token: PushToken) -> Result<(), RegisterError> {
+        if !self.reaches(token.service()) {
+            return Err(RegisterError::NoProvider);
+        }
+        if let (Some((web_push, _)), Some(subscription)) = (&self.web_push, token.web_push()) {
+            web_push.check(&subscription)?;
+        }
+        let target = PushTarget { token, registered: self.clock.now() };
         if self.targets.set(device, target).await? { Ok(()) } else { Err(RegisterError::NoSuchDevice) }
     }
 
-    /// Forgets a device's subscription of Web Push. Answers whether there was one.
-    pub async fn unregister(&self, device: DeviceAddress) -> Result<bool, StorageError> {
-        match self.targets.target(device).await? {
-            Some(target) if target.token.service() == Service::WebPush => {
-                self.targets.remove(device, target).await
-            }
-            _ => Ok(false),
-        }
+    /// Forgets by what a device is reached, of one service only or whatever it is. Answers whether there was anything.
+    pub async fn unregister(
+        &self,
+        device: DeviceAddress,
+        only: Option<Service>,
+    ) -> Result<bool, StorageError> {
+        self.targets.clear(device, only).await
     }
 
     pub(crate) fn recent(&self) -> &Recent {

@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use outgoing::AddressPolicy;
-use protocol::WebPushSubscription;
+use protocol::{PushService, WebPushSubscription};
 use push::{
     Challenge, Outcome, RegisterError,
     provider::ChallengeSecret,
@@ -19,7 +19,7 @@ use testkit::push::WebPushStandIn;
 async fn devices_can_read_what_they_get_and_others_cannot_tell_it_apart() {
     let server = WebPushStandIn::start().await.unwrap();
     let world = World::web_push(&server, here());
-    world.push.register(device(1), &subscription(&server, "one")).await.unwrap();
+    world.push.register(device(1), subscription(&server, "one").to_token()).await.unwrap();
     assert_eq!(world.push.wake(device(1), true).await, Outcome::Told);
     assert_eq!(world.push.wake(device(1), false).await, Outcome::Told);
     let other = subscription(&server, "two").to_token();
@@ -63,13 +63,18 @@ async fn subscriptions_that_ended_are_removed_and_others_stay() {
         (7, 500, None, Outcome::Failed { retry_after: None }),
     ] {
         let name = number.to_string();
-        world.push.register(device(number), &subscription(&server, &name)).await.unwrap();
+        world.push.register(device(number), subscription(&server, &name).to_token()).await.unwrap();
         server.answer(&name, status, retry_after);
         assert_eq!(world.push.wake(device(number), true).await, outcome, "{status}");
         assert_eq!(world.targets.has(device(number)), outcome != Outcome::Unreachable, "{status}");
     }
-    assert!(world.push.unregister(device(3)).await.unwrap());
-    assert!(!world.push.unregister(device(3)).await.unwrap());
+    assert!(
+        !world.push.unregister(device(3), Some(PushService::Fcm)).await.unwrap(),
+        "it is of another service"
+    );
+    assert!(world.push.unregister(device(3), Some(PushService::WebPush)).await.unwrap());
+    assert!(!world.push.unregister(device(3), None).await.unwrap());
+    assert!(world.push.unregister(device(4), None).await.unwrap());
 }
 
 #[tokio::test]
@@ -88,8 +93,8 @@ async fn a_server_that_fails_closes_no_door_but_its_own() {
         let web_push = push::web_push::WebPush::new(settings, std::sync::Arc::clone(clock), entropy).unwrap();
         push::Providers { web_push: Some(std::sync::Arc::new(web_push)), ..push::Providers::default() }
     });
-    world.push.register(device(1), &subscription(&bad, "one")).await.unwrap();
-    world.push.register(device(2), &subscription(&good, "two")).await.unwrap();
+    world.push.register(device(1), subscription(&bad, "one").to_token()).await.unwrap();
+    world.push.register(device(2), subscription(&good, "two").to_token()).await.unwrap();
     bad.answer("", 503, Some(60));
     for _ in 0..5 {
         assert!(matches!(world.push.wake(device(1), true).await, Outcome::Failed { .. }));
@@ -109,13 +114,13 @@ async fn nothing_is_sent_into_private_networks() {
         WebPushSubscription::new(&endpoint, &subscriber.p256dh(), &subscriber.auth()).unwrap()
     };
     for host in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]"] {
-        let refused = world.push.register(device(1), &at(host)).await;
+        let refused = world.push.register(device(1), at(host).to_token()).await;
         let why = SubscriptionRefused::Endpoint(EndpointRefused::Address);
         assert!(matches!(refused, Err(RegisterError::Refused(found)) if found == why), "{host}");
     }
     // What a name, or another way to write a number, stands for shows when a connection is to be made.
     for host in ["localhost", "0x7f.0.0.1", "2130706433"] {
-        world.push.register(device(1), &at(host)).await.unwrap();
+        world.push.register(device(1), at(host).to_token()).await.unwrap();
         assert!(matches!(world.push.wake(device(1), true).await, Outcome::Failed { .. }), "{host}");
     }
     // One that came into the store in another way is refused as well.
@@ -129,7 +134,7 @@ async fn only_listed_servers_are_used() {
     let server = WebPushStandIn::start().await.unwrap();
     let listed = EndpointPolicy { hosts: vec!["push.example.org".to_owned()], ..here() };
     let world = World::web_push(&server, listed);
-    let refused = world.push.register(device(1), &subscription(&server, "one")).await;
+    let refused = world.push.register(device(1), subscription(&server, "one").to_token()).await;
     let why = SubscriptionRefused::Endpoint(EndpointRefused::Host);
     assert!(matches!(refused, Err(RegisterError::Refused(found)) if found == why));
 }
@@ -141,6 +146,6 @@ async fn a_key_that_is_none_is_refused() {
     let key = protocol::base64::encode_url([[4].as_slice(), &[7; 64]].concat());
     let (endpoint, subscriber) = server.subscribe("one").unwrap();
     let bad = WebPushSubscription::new(&endpoint, &key, &subscriber.auth()).unwrap();
-    let refused = world.push.register(device(1), &bad).await;
+    let refused = world.push.register(device(1), bad.to_token()).await;
     assert!(matches!(refused, Err(RegisterError::Refused(SubscriptionRefused::Key))));
 }

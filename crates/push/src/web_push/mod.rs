@@ -92,6 +92,11 @@ impl WebPush {
         })
     }
 
+    /// The server's public key in base64url, which devices subscribe with (`applicationServerKey`).
+    pub fn public_key(&self) -> &str {
+        self.vapid.public_key()
+    }
+
     /// Whether messages could be sent to that subscription, as far as that shows without sending one.
     pub fn check(&self, subscription: &WebPushSubscription) -> Result<(), SubscriptionRefused> {
         self.endpoints.check(subscription)?;

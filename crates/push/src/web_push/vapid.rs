@@ -104,6 +104,11 @@ impl Vapid {
         Ok(Self { signer: key.signer()?, public: key.public(), contact, tokens: Mutex::default() })
     }
 
+    /// The public half of the key, as clients take it.
+    pub(super) fn public_key(&self) -> &str {
+        &self.public
+    }
+
     /// The `authorization` header for a push server; nothing if it could not be signed.
     pub(super) fn header(&self, origin: &str, now: Timestamp) -> Option<HeaderValue> {
         let mut tokens = self.tokens.lock();

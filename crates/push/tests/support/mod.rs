@@ -48,6 +48,16 @@ impl PushTargets for Targets {
         }
         Ok(same)
     }
+
+    async fn clear(&self, device: DeviceAddress, only: Option<Service>) -> Result<bool, StorageError> {
+        let mut targets = self.0.lock();
+        let meant = |target: &PushTarget| only.is_none_or(|only| only == target.token.service());
+        let found = targets.get(&device).is_some_and(meant);
+        if found {
+            targets.remove(&device);
+        }
+        Ok(found)
+    }
 }
 
 impl Targets {

@@ -51,12 +51,22 @@ pub async fn targets(targets: &dyn PushTargets, accounts: &dyn AccountStore, dev
     change(PushTokenChange::ForgetPlatform).await;
     assert_eq!(found().await, None);
 
+    let clear = async |only| targets.clear(device, only).await.expect("the store clears");
+    assert!(!clear(None).await);
+    change(PushTokenChange::Set(token("four"), Timestamp::from_millis(50))).await;
+    assert!(!clear(Some(PushService::Fcm)).await, "of another service");
+    assert!(clear(Some(PushService::Apns)).await);
+    change(PushTokenChange::Set(token("five"), Timestamp::from_millis(60))).await;
+    assert!(clear(None).await);
+    assert_eq!(found().await, None);
+
     let nobody = DeviceAddress { aci: Aci(Uuid::from_u128(0xFFFF)), ..device };
     assert_eq!(targets.target(nobody).await.expect("the store reads"), None);
     let none = DeviceAddress { device_id: DeviceId::try_from(99).expect("an id"), ..device };
     for device in [nobody, none] {
         assert!(!targets.set(device, target(token("x"), 1)).await.expect("the store looks"));
         assert!(!targets.remove(device, target(token("x"), 1)).await.expect("the store looks"));
+        assert!(!targets.clear(device, None).await.expect("the store looks"));
     }
 }
 

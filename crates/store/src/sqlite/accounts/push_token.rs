@@ -21,7 +21,11 @@ use crate::sqlite::sql;
 impl PushTargets for SqliteAccounts {
     async fn target(&self, device: DeviceAddress) -> Result<Option<PushTarget>, StorageError> {
         let vault = self.vault.clone();
-        self.database.read(move |connection| read(connection, &vault, device)).await
+        self.database
+            .read(move |connection| {
+                if is_logged_out(connection, device)? { Ok(None) } else { read(connection, &vault, device) }
+            })
+            .await
     }
 
     async fn set(&self, device: DeviceAddress, target: PushTarget) -> Result<bool, StorageError> {
@@ -40,15 +44,35 @@ impl PushTargets for SqliteAccounts {
         self.database
             .write(move |connection| {
                 // A sealed token differs each time it is written, so it is opened to be compared.
-                if read(connection, &vault, device)?.as_ref() != Some(&target) {
-                    return Ok(false);
-                }
-                let Some(row) = account_row(connection, device.aci)? else { return Ok(false) };
-                let at = DeviceRow { connection, row, device: device.device_id };
-                set(&at, &vault, device.aci, None)
+                forget_if(connection, &vault, device, |found| *found == target)
             })
             .await
     }
+
+    async fn clear(&self, device: DeviceAddress, only: Option<PushService>) -> Result<bool, StorageError> {
+        let vault = self.vault.clone();
+        self.database
+            .write(move |connection| {
+                forget_if(connection, &vault, device, |found| {
+                    only.is_none_or(|service| service == found.token.service())
+                })
+            })
+            .await
+    }
+}
+
+/// Forgets a device's token if it is one of those. Answers whether it was.
+fn forget_if(
+    connection: &Connection,
+    vault: &Vault,
+    device: DeviceAddress,
+    is_meant: impl FnOnce(&PushTarget) -> bool,
+) -> Result<bool, StorageError> {
+    if !read(connection, vault, device)?.as_ref().is_some_and(is_meant) {
+        return Ok(false);
+    }
+    let Some(row) = account_row(connection, device.aci)? else { return Ok(false) };
+    set(&DeviceRow { connection, row, device: device.device_id }, vault, device.aci, None)
 }
 
 /// Makes a change of a device's settings.
@@ -65,11 +89,12 @@ pub(super) fn change(
             set(at, vault, aci, Some(&target)).map(drop)
         }
         PushTokenChange::ForgetPlatform => {
-            let found = read(at.connection, vault, DeviceAddress { aci, device_id: at.device })?;
-            match found.map(|target| target.token.service()) {
-                Some(PushService::Apns | PushService::Fcm) => set(at, vault, aci, None).map(drop),
-                Some(PushService::WebPush) | None => Ok(()),
-            }
+            let device = DeviceAddress { aci, device_id: at.device };
+            let is_platform = |found: &PushTarget| match found.token.service() {
+                PushService::Apns | PushService::Fcm => true,
+                PushService::WebPush => false,
+            };
+            forget_if(at.connection, vault, device, is_platform).map(drop)
         }
     }
 }
@@ -91,6 +116,20 @@ fn set(
         .and_then(|mut update| update.execute(values))
         .map_err(sql)?;
     Ok(changed > 0)
+}
+
+/// Whether it is a native device without a session: it could not read what it would be woken for, and whoever has it now
+/// need not know that something came.
+fn is_logged_out(connection: &Connection, device: DeviceAddress) -> Result<bool, StorageError> {
+    connection
+        .prepare_cached(
+            "SELECT 1 FROM auth_accounts JOIN auth_native_devices AS devices ON devices.account = auth_accounts.id
+             WHERE aci = ?1 AND devices.device = ?2 AND NOT EXISTS (
+                 SELECT 1 FROM auth_native_sessions AS sessions
+                 WHERE sessions.account = devices.account AND sessions.device = devices.device)",
+        )
+        .and_then(|mut select| select.exists(params![device.aci.0.as_bytes(), device.device_id.get()]))
+        .map_err(sql)
 }
 
 fn read(
