@@ -53,6 +53,7 @@ onEveryCarrier((carrier) => {
 
       await send(alice, bob.account.aci, devices, 'while connected');
       assert.equal((await receive(bob)).text, 'while connected');
+      await bob.flush();
       await bob.disconnect();
       await sleep(A_WHILE_MS);
       assert.equal(services.to(token).length, 0);
