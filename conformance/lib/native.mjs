@@ -30,10 +30,10 @@ export class NativeClient {
   #tokens;
   #reauthentication;
 
-  constructor(server) {
+  constructor(server, identity) {
     this.#server = server;
     this.deviceIdentifier = crypto.randomUUID();
-    this.store = new IdentityStore();
+    this.store = new IdentityStore(identity);
   }
 
   /** A new account, logged in, its keys published with the registration. */
@@ -44,9 +44,26 @@ export class NativeClient {
       password,
       device_identifier: client.deviceIdentifier,
       registration_id: client.store.registrationId,
-      keys: client.#firstKeys(),
+      keys: client.firstKeys(),
     };
     client.#logIn(await client.call('POST', '/register', { body, anonymous: true }));
+    return client;
+  }
+
+  /** One more device of this account, let in by a code that this one shows. It never sees the password. */
+  async link({ name } = {}) {
+    const { uri } = await this.call('POST', '/devices/link-code');
+    // What the QR code holds; the identity key comes by another way that only the two apps know.
+    const { searchParams } = new URL(uri);
+    const client = new NativeClient(this.#server, this.store.identity);
+    const body = {
+      code: searchParams.get('code'),
+      device_identifier: client.deviceIdentifier,
+      device_name: name,
+      registration_id: client.store.registrationId,
+      keys: client.firstKeys(),
+    };
+    client.#logIn(await client.call('POST', '/link', { body, anonymous: true }));
     return client;
   }
 
@@ -153,7 +170,8 @@ export class NativeClient {
     this.#tokens = tokens;
   }
 
-  #firstKeys() {
+  /** The keys with which the device begins, as requests have them. */
+  firstKeys() {
     return {
       identity_key: b64(this.store.identity.publicKey.serialize()),
       signed_pre_key: keyJson(this.store.newSignedPreKey()),

@@ -121,6 +121,8 @@ impl World {
         }));
         let native = NativeService::new(NativeParts {
             store: accounts.clone(),
+            devices: accounts.clone(),
+            links: accounts.clone(),
             emails: accounts.clone(),
             letters: Some(Letters::new(post.clone(), settings)),
             admission: Admission::new(

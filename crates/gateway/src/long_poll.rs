@@ -12,8 +12,8 @@ use crate::reply::Refusal;
 pub(crate) const PATHS: [&str; 3] =
     ["/v1/devices/wait_for_linked_device/", "/v1/devices/transfer_archive", "/v1/devices/restore_account/"];
 
-/// And one that is all of its path.
-pub(crate) const NATIVE_MESSAGES: &str = "/messages";
+/// And those that are all of their path.
+pub(crate) const NATIVE_PATHS: [&str; 2] = ["/messages", "/devices/link-code"];
 
 /// The longest a client may ask to wait.
 pub(crate) const PATIENCE_MAX: Duration = Duration::from_hours(1);
@@ -26,7 +26,8 @@ pub(crate) const NOTHING_YET: StatusCode = StatusCode::NO_CONTENT;
 
 /// Whether that request is one of them.
 pub(crate) fn is_one(method: &Method, path: &str) -> bool {
-    method == Method::GET && (path == NATIVE_MESSAGES || PATHS.iter().any(|prefix| path.starts_with(prefix)))
+    method == Method::GET
+        && (NATIVE_PATHS.contains(&path) || PATHS.iter().any(|prefix| path.starts_with(prefix)))
 }
 
 /// How long a client wants to wait: `timeout`, 1 to 3600 seconds. Anything else is answered 400.
@@ -86,5 +87,6 @@ mod tests {
         assert!(!is_one(&Method::PUT, "/v1/devices/wait_for_linked_device/AAAA"));
         assert!(!is_one(&Method::GET, "/v1/devices"));
         assert!(is_one(&Method::GET, "/messages") && !is_one(&Method::GET, "/messages/1"));
+        assert!(is_one(&Method::GET, "/devices/link-code") && !is_one(&Method::GET, "/devices/1"));
     }
 }

@@ -21,6 +21,7 @@ use limits::RateLimits;
 use messages::{MessageService, ReportService};
 use profiles::ProfileStore;
 use protocol::ambient::Clock;
+use push::PushService;
 
 /// Every service behind the door. A handler takes out the one it needs with `State<…>`.
 #[derive(Clone)]
@@ -50,6 +51,8 @@ pub struct Parts {
     pub provisioning: Arc<ProvisioningRelay>,
     /// Accounts with a name and a password.
     pub native: NativeService,
+    /// Reaching devices that are away.
+    pub push: Arc<PushService>,
     /// What people show of themselves.
     pub profiles: Arc<dyn ProfileStore>,
     /// What clients are told to switch on or off.
@@ -105,6 +108,7 @@ part! {
     challenges: Arc<ChallengeService>,
     provisioning: Arc<ProvisioningRelay>,
     native: NativeService,
+    push: Arc<PushService>,
     profiles: Arc<dyn ProfileStore>,
     remote_config: Arc<RemoteConfig>,
     keys: KeyService,

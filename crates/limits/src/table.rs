@@ -35,6 +35,8 @@ pub enum LimitId {
     AllocateDevice,
     /// Devices that ask to be linked with a code that is good; by account.
     VerifyDevice,
+    /// Link codes of native accounts handed in, right and wrong; by network address.
+    LinkAddress,
     /// Waits for a device that is being linked; by account.
     WaitForLinkedDevice,
     /// Words left for a device about its history; by account.
@@ -84,7 +86,7 @@ pub enum LimitId {
 
 impl LimitId {
     /// Every limit, in the order of the enumeration.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::Registration,
         Self::Pin,
         Self::VerificationSession,
@@ -99,6 +101,7 @@ impl LimitId {
         Self::CheckAccountExistence,
         Self::AllocateDevice,
         Self::VerifyDevice,
+        Self::LinkAddress,
         Self::WaitForLinkedDevice,
         Self::UploadTransferArchive,
         Self::WaitForTransferArchive,
@@ -140,6 +143,7 @@ impl LimitId {
             Self::CheckAccountExistence => "check_account_existence",
             Self::AllocateDevice => "allocate_device",
             Self::VerifyDevice => "verify_device",
+            Self::LinkAddress => "link_address",
             Self::WaitForLinkedDevice => "wait_for_linked_device",
             Self::UploadTransferArchive => "upload_transfer_archive",
             Self::WaitForTransferArchive => "wait_for_transfer_archive",
@@ -187,6 +191,8 @@ impl LimitId {
             Self::Stories => (5000, Duration::from_secs(8)),
             Self::CheckAccountExistence => (1000, Duration::from_secs(4)),
             Self::AllocateDevice | Self::VerifyDevice => (6, Duration::from_mins(2)),
+            // Ours: enough for a household. A code cannot be guessed anyway.
+            Self::LinkAddress => (10, Duration::from_secs(30)),
             Self::UploadTransferArchive => (10, Duration::from_mins(1)),
             Self::RestoreAccount => (10, Duration::from_millis(100)),
             // Ours: nobody restores so many phones, and what they leave takes room.

@@ -22,6 +22,9 @@ fn stores_on(database: Arc<Database>, vault: &Vault) -> Stores {
     Stores {
         native: accounts.clone(),
         operated: accounts.clone(),
+        devices: accounts.clone(),
+        links: accounts.clone(),
+        targets: accounts.clone(),
         accounts: accounts.clone(),
         recipients: accounts.clone(),
         owners: accounts.clone(),
@@ -55,7 +58,7 @@ async fn native_accounts_pass_the_contract_and_show_no_names() {
     .await;
     let _open = stores(directory.path(), &vault);
     assert!(shows(directory.path(), "auth_native_sessions"), "the search finds what is not sealed");
-    for secret in ["person-", "phone's", "tablet", "argon2id"] {
+    for secret in ["person-", "phone's", "tablet", "den's", "argon2id"] {
         assert!(!shows(directory.path(), secret), "{secret}");
     }
 }

@@ -67,7 +67,7 @@ impl NativeAccount {
         https.send(Call::post("/login").json(&body)).await
     }
 
-    /// The account that an answer to logging in is about.
+    /// The device that was logged in with that answer.
     pub fn logged_in(username: &str, identifier: &str, answer: &Answer) -> anyhow::Result<Self> {
         let body = answer.json()?;
         let text = |value: &Value| value.as_str().map(str::to_owned).context("a text is missing");

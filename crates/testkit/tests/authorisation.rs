@@ -166,6 +166,15 @@ fn cases() -> Vec<Case> {
         rest(Reauthenticated, post.clone(), "/second-factors/recovery-codes", "", "409"),
         rest(Bearer, get.clone(), "/profiles/{user_id}", "", "404"),
         rest(Bearer, get.clone(), "/devices", "", "200"),
+        rest(Anybody, post.clone(), "/link", "{}", "422"),
+        rest(Bearer, post.clone(), "/devices/link-code", "", "201"),
+        // The session has made none.
+        rest(Bearer, get.clone(), "/devices/link-code", "", "404"),
+        rest(Bearer, delete.clone(), "/devices/link-code", "", DONE),
+        rest(Bearer, get.clone(), "/push", "", "200"),
+        rest(Bearer, put.clone(), "/push", "{}", "422"),
+        rest(Bearer, delete.clone(), "/push", "", DONE),
+        rest(Bearer, patch.clone(), "/devices/{device_id}", "{}", "403"),
         // Of another device, by one that is not the primary.
         rest(Bearer, delete.clone(), "/devices/{device_id}", "", "403"),
         rest(Bearer, get.clone(), "/messages", "", "200"),

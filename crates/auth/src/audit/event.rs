@@ -141,6 +141,8 @@ named! {
         ChangeEmail = "change_email",
         /// An account was deleted.
         DeleteAccount = "delete_account",
+        /// A code was made by which a device can be linked.
+        OfferLinkCode = "offer_link_code",
         /// A device was linked.
         LinkDevice = "link_device",
         /// A device was removed.

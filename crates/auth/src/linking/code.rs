@@ -20,7 +20,7 @@ impl LinkCode {
     const ENTROPY_LEN: usize = 32;
 
     /// Draws a code.
-    pub(super) fn random(entropy: &dyn Entropy) -> Self {
+    pub(crate) fn random(entropy: &dyn Entropy) -> Self {
         Self(base64::encode_url(entropy.bytes::<{ Self::ENTROPY_LEN }>()))
     }
 

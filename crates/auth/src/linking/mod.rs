@@ -148,6 +148,7 @@ impl LinkingService {
     /// Makes a code by which one device can join the caller's account within [`CODE_LIFE`].
     pub async fn new_code(&self, caller: &Authenticated) -> Result<LinkCode, LinkCodeError> {
         let parts = &self.parts;
+        parts.audit.ready()?;
         parts
             .limits
             .check(LimitId::AllocateDevice, caller.aci.0.as_bytes(), 1)
@@ -160,6 +161,7 @@ impl LinkingService {
         let code = LinkCode::random(&*parts.entropy);
         let expires = parts.clock.now().saturating_add(CODE_LIFE);
         parts.links.add_code(code.id(), caller.aci, expires).await?;
+        parts.audit.record(Action::OfferLinkCode.by(caller.address())).await;
         Ok(code)
     }
 

@@ -159,6 +159,43 @@ impl From<PresentPasswordError> for ChangePasswordError {
     }
 }
 
+/// Why no link code was made, or nobody waits for one.
+#[derive(Debug, thiserror::Error)]
+pub enum OfferError {
+    /// The session that asks has ended.
+    #[error("the session has ended")]
+    Gone,
+    /// Too many.
+    #[error("rate limited")]
+    RateLimited(RetryAfter),
+    /// What remembers failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Why a device was not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The code is none, is over, or has been used.
+    #[error("the code is not valid")]
+    WrongCode,
+    /// The account has as many devices as it may, and this one is new.
+    #[error("the account has too many devices")]
+    TooManyDevices,
+    /// A pre-key is not signed by its identity key.
+    #[error("a signature is wrong")]
+    WrongSignature,
+    /// The account has another identity key.
+    #[error("the account has another identity key")]
+    OtherIdentity,
+    /// Too many attempts.
+    #[error("rate limited")]
+    RateLimited(RetryAfter),
+    /// What remembers failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
 macro_rules! from_hashing {
     ($($error:ident),*) => {$(
         impl From<HashingError> for $error {

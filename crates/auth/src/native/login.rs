@@ -118,7 +118,7 @@ impl NativeService {
     ) -> Result<LoggedIn, LoginError> {
         let inner = &*self.0;
         let (session, refresh) = inner.new_session();
-        let (id, expires) = (session.id, session.expires);
+        let (id, at, expires) = (session.id, session.at, session.expires);
         let opened = inner
             .store
             .open_session(OpenSession {
@@ -132,9 +132,7 @@ impl NativeService {
             .await?;
         match opened {
             OpenSessionOutcome::Opened { device, registration_id, joined } => {
-                if !joined {
-                    inner.disconnect(device.aci, [device.device_id]);
-                }
+                inner.session_opened(device, joined, at).await;
                 let event = Action::LogIn.by(device.address()).on(id).detail(by);
                 inner.audit.record(event).await;
                 let tokens = inner.tokens(device.address(), id, &refresh, expires)?;

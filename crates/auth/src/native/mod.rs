@@ -2,15 +2,18 @@
 //!
 //! Underneath they are accounts like any other: an ACI and devices. What they have besides is a login
 //! ([`username`], [`password`], [`hashing`]), and for each device that is logged in a session ([`session`]): short-lived
-//! access tokens ([`access`]) show it, and refresh tokens ([`refresh`]) keep it up. Guessing is slowed down by the
-//! guard. Second factors and passkeys are in [`factors`]. An e-mail address ([`email`]) lets somebody in again who has
-//! forgotten the password. What must be remembered is declared in [`store`] and [`email::store`].
+//! access tokens ([`access`]) show it, and refresh tokens ([`refresh`]) keep it up. A device can let another one in without
+//! the password ([`linking`]). Guessing is slowed down by the guard. Second factors and passkeys are in [`factors`]. An
+//! e-mail address ([`email`]) lets somebody in again who has forgotten the password. What must be remembered is declared in
+//! [`store`] and beside what needs it.
 
 pub mod access;
+pub mod devices;
 pub mod email;
 pub mod error;
 pub mod factors;
 pub mod hashing;
+pub mod linking;
 pub mod operator;
 pub mod password;
 pub mod refresh;
@@ -54,11 +57,14 @@ use crate::{
     device::{Agent, Credential, Device},
     revocation::Revocations,
     second_factor::SecondFactors,
-    service::day_of,
+    service::{Authenticated, day_of},
+    waiters::Waiters,
 };
 
+use devices::NativeDeviceStore;
 use factors::{FRESH_LIFE, FreshProofs, HalfwayLogins, SECOND_STEP_LIFE};
 use guard::Guard;
+use linking::store::NativeLinkStore;
 use refresh::RefreshToken;
 use session::NewSession;
 use store::NewNativeDevice;
@@ -74,6 +80,10 @@ pub struct NativeParts {
     pub emails: Arc<dyn EmailStore>,
     /// Writes to people, if mail is sent here.
     pub letters: Option<Letters>,
+    /// Remembers what devices are called.
+    pub devices: Arc<dyn NativeDeviceStore>,
+    /// Remembers codes by which devices are let in.
+    pub links: Arc<dyn NativeLinkStore>,
     /// Decides who may have an account.
     pub admission: Admission,
     /// Told of devices that are logged out.
@@ -106,6 +116,10 @@ struct Inner {
     store: Arc<dyn NativeStore>,
     emails: Arc<dyn EmailStore>,
     letters: Option<Letters>,
+    devices: Arc<dyn NativeDeviceStore>,
+    links: Arc<dyn NativeLinkStore>,
+    /// Those who wait for the device that the code of their session lets in.
+    link_waiters: Waiters<SessionId>,
     admission: Admission,
     revocations: Revocations,
     audit: Arc<dyn AuditTrail>,
@@ -113,6 +127,7 @@ struct Inner {
     policy: PasswordPolicy,
     tokens: Arc<AccessTokens>,
     sessions: SessionConfig,
+    limits: Arc<RateLimits>,
     guard: Guard,
     second_factors: Arc<SecondFactors>,
     halfway: HalfwayLogins,
@@ -124,11 +139,14 @@ struct Inner {
 impl NativeService {
     /// A service of those parts.
     pub fn new(parts: NativeParts) -> Self {
-        let guard = Guard::new(parts.limits, Arc::clone(&parts.clock));
+        let guard = Guard::new(Arc::clone(&parts.limits), Arc::clone(&parts.clock));
         Self(Arc::new(Inner {
             store: parts.store,
             emails: parts.emails,
             letters: parts.letters,
+            devices: parts.devices,
+            links: parts.links,
+            link_waiters: Waiters::default(),
             admission: parts.admission,
             revocations: parts.revocations,
             audit: parts.audit,
@@ -136,6 +154,7 @@ impl NativeService {
             policy: parts.policy,
             tokens: parts.tokens,
             sessions: parts.sessions,
+            limits: parts.limits,
             guard,
             second_factors: parts.second_factors,
             halfway: HalfwayLogins::new(SECOND_STEP_LIFE),
@@ -231,6 +250,16 @@ impl Inner {
             refresh: refresh.to_text(),
             refresh_lifetime: expires.saturating_since(self.clock.now()),
         })
+    }
+
+    /// A session of that device has been opened at that moment. A former one of it has ended; what waited for a former
+    /// device of its id is not for a new one.
+    async fn session_opened(&self, device: Authenticated, joined: bool, at: Timestamp) {
+        if joined {
+            self.revocations.device_id_given(device.address(), at).await;
+        } else {
+            self.disconnect(device.aci, [device.device_id]);
+        }
     }
 
     /// These devices are logged out: nothing of them stays open.

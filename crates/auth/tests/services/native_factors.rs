@@ -46,6 +46,8 @@ fn native(world: &World) -> NativeService {
         store: world.store.clone(),
         emails: world.store.clone(),
         letters: None,
+        devices: world.store.clone(),
+        links: world.store.clone(),
         admission: world.admission.clone(),
         revocations: world.revocations.clone(),
         audit: Arc::new(NoAuditTrail),

@@ -20,8 +20,8 @@ use utoipa::{
 };
 
 use super::{
-    account, devices, email, jwks, keys, login, messages, passkey_login, problem::Code, reauthentication,
-    register, reset, second_factors, second_step, sessions,
+    account, devices, email, jwks, keys, linking, login, messages, passkey_login, problem::Code, push,
+    reauthentication, register, reset, second_factors, second_step, sessions,
 };
 use crate::{caller::Anybody, socket};
 
@@ -49,7 +49,9 @@ const STYLE: &str = include_str!("style.css");
         account::change_password, account::delete, account::profile,
         email::prove, email::show, email::set, email::confirm, email::remove,
         reset::request, reset::confirm,
-        devices::list, devices::remove,
+        devices::list, devices::rename, devices::remove,
+        linking::offer, linking::progress, linking::withdraw, linking::link,
+        push::offer, push::register, push::unregister,
         keys::publish, keys::counts, keys::fetch,
         messages::send, messages::fetch, messages::acknowledge, messages::acknowledge_one,
         socket::native::stream,
@@ -60,6 +62,7 @@ const STYLE: &str = include_str!("style.css");
         (name = "accounts", description = "Accounts and what belongs to them."),
         (name = "sessions", description = "Logging in, and what follows."),
         (name = "second factors", description = "What an account asks for besides its password."),
+        (name = "devices", description = "The devices of an account: linking, naming and removing them, and waking those that are away."),
         (name = "keys", description = "Pre-keys, by which sessions of Signal's protocol start."),
         (name = "messages", description = "Sending and receiving."),
         (name = "documentation", description = "What you are reading."),

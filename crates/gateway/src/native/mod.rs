@@ -14,10 +14,12 @@ pub(crate) mod extract;
 mod factor_proof;
 mod jwks;
 mod keys;
+mod linking;
 mod login;
 pub(crate) mod messages;
 mod passkey_login;
 pub(crate) mod problem;
+mod push;
 mod reauthentication;
 mod register;
 pub(crate) mod reset;
@@ -72,7 +74,14 @@ pub(crate) fn routes() -> Routes {
         .delete("/account", account::delete)
         .get("/profiles/{user_id}", account::profile)
         .get("/devices", devices::list)
+        .patch("/devices/{device_id}", devices::rename)
         .delete("/devices/{device_id}", devices::remove)
+        .post("/devices/link-code", linking::offer)
+        .get("/devices/link-code", linking::progress)
+        .delete("/devices/link-code", linking::withdraw)
+        .get("/push", push::offer)
+        .put("/push", push::register)
+        .delete("/push", push::unregister)
         .get("/messages", messages::fetch)
         .post("/messages/acknowledge", messages::acknowledge)
         .delete("/messages/{message_id}", messages::acknowledge_one)
@@ -82,6 +91,7 @@ pub(crate) fn routes() -> Routes {
         .get("/docs/style.css", docs::style);
     let keys = Routes::default()
         .post("/register", register::register)
+        .post("/link", linking::link)
         .put("/keys", keys::publish)
         .get("/keys", keys::counts)
         .get("/keys/{user_id}", keys::fetch);

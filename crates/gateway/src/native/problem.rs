@@ -88,6 +88,10 @@ codes! {
     RegistrationClosed = FORBIDDEN, "registration_closed", "Registration is not open to you.";
     UsernameTaken = CONFLICT, "username_taken", "Somebody else has that username.";
     TooManyDevices = CONFLICT, "too_many_devices", "The account has as many devices as it may; remove one first.";
+    LinkCodeRefused = FORBIDDEN, "link_code_refused", "The code is none, has been used, or is over; have another one shown.";
+    PushUnavailable = CONFLICT, "push_unavailable", "This server does not push by that service; GET /push says which ones.";
+    InvalidPushToken = UNPROCESSABLE_ENTITY, "invalid_push_token", "That is not a token or subscription of that service.";
+    PushEndpointRefused = UNPROCESSABLE_ENTITY, "push_endpoint_refused", "This server does not push to that address.";
     InvalidKey = UNPROCESSABLE_ENTITY, "invalid_key", "A key is incomplete or out of range.";
     WrongSignature = UNPROCESSABLE_ENTITY, "wrong_signature", "A key is not signed by the identity key.";
     TooManyKeys = UNPROCESSABLE_ENTITY, "too_many_keys", "More one-time keys of one kind than a device may leave.";

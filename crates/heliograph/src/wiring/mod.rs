@@ -120,6 +120,7 @@ pub(crate) async fn build(
         sender_certificates: Arc::clone(&sender_certificates),
         provisioning: ground.provisioning(),
         native: native.clone(),
+        push: Arc::clone(&push),
         profiles: Arc::new(SqliteProfiles::new(Arc::clone(&stores.accounts), vault.clone())),
         remote_config: Arc::new(RemoteConfig::new(config.remote_config.clone())),
         keys: ground.keys(),

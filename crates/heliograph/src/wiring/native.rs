@@ -39,6 +39,8 @@ impl Ground<'_> {
             store: self.accounts.clone(),
             emails: self.accounts.clone(),
             letters,
+            devices: self.accounts.clone(),
+            links: self.accounts.clone(),
             admission: self.admission(),
             revocations: revocations.clone(),
             audit: self.audit(),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
 
+mod linking;
 mod operator;
 
 use std::{sync::Arc, time::Duration};
@@ -12,7 +13,9 @@ use auth::{
     device::Credential,
     native::{
         DeviceIdentifier, DeviceLabel, NativeStore, SessionId, Username,
+        devices::NativeDeviceStore,
         hashing::PasswordHash,
+        linking::store::NativeLinkStore,
         operator::OperatedSessions,
         refresh::RefreshToken,
         session::NewSession,
@@ -31,6 +34,7 @@ use protocol::{
     Aci, DeviceAddress, DeviceId, RegistrationId, ServiceId,
     ambient::{SeededEntropy, Timestamp},
 };
+use push::PushTargets;
 use uuid::Uuid;
 
 use super::{
@@ -43,6 +47,12 @@ use super::{
 pub struct Stores {
     /// Logins and sessions.
     pub native: Arc<dyn NativeStore>,
+    /// What devices are called.
+    pub devices: Arc<dyn NativeDeviceStore>,
+    /// Codes by which devices are let in.
+    pub links: Arc<dyn NativeLinkStore>,
+    /// Where pushes reach devices.
+    pub targets: Arc<dyn PushTargets>,
     /// Sessions, for commands.
     pub operated: Arc<dyn OperatedSessions>,
     /// Accounts.
@@ -176,6 +186,7 @@ where
     changes_passwords_by_version(&stores).await;
     opens_no_session_past_a_second_factor(&stores).await;
     publishes_identities(&stores).await;
+    linking::run(&stores).await;
     forgets_everything_with_the_account(&stores).await;
     operator::run(&stores).await;
     stores.native.register(account(90, None)).await.unwrap();

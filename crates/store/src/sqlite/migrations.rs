@@ -26,6 +26,7 @@ const ACCOUNTS: &[(&str, &str)] = &[
     ("V13__admission", include_str!("migrations/accounts/013_admission.sql")),
     ("V14__logged_out", include_str!("migrations/accounts/014_logged_out.sql")),
     ("V15__email", include_str!("migrations/accounts/015_email.sql")),
+    ("V16__native_linking", include_str!("migrations/accounts/016_native_linking.sql")),
 ];
 
 const MESSAGES: &[(&str, &str)] = &[

@@ -1,7 +1,9 @@
 //! Logins by name and password, and the sessions that follow.
 
+mod devices;
 mod email_store;
 mod emails;
+mod linking;
 mod logins;
 mod opening;
 mod operator;

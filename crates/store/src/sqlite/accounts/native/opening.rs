@@ -155,9 +155,7 @@ fn insert_device(
 ) -> Result<(), StorageError> {
     rows::insert_device(connection, vault, row, aci, &new.device)?;
     let id = new.device.id;
-    let label = new.label.as_ref().map(|label| {
-        vault.seal(Place { column: LABEL, row: &rows::device_name(aci, id) }, label.as_str().as_bytes())
-    });
+    let label = new.label.as_ref().map(|label| seal_label(vault, aci, id, label));
     connection
         .prepare_cached(
             "INSERT INTO auth_native_devices (account, device, identifier_index, label, keyless)
@@ -171,7 +169,11 @@ fn insert_device(
         .map_err(sql)
 }
 
-/// Reads what [`insert_device`] has sealed.
+pub(super) fn seal_label(vault: &Vault, aci: Aci, device: DeviceId, label: &DeviceLabel) -> Vec<u8> {
+    vault.seal(Place { column: LABEL, row: &rows::device_name(aci, device) }, label.as_str().as_bytes())
+}
+
+/// Reads what [`seal_label`] has sealed.
 pub(super) fn open_label(vault: &Vault, aci: Aci, device: DeviceId, sealed: &[u8]) -> Option<DeviceLabel> {
     let plain = vault.open(Place { column: LABEL, row: &rows::device_name(aci, device) }, sealed).ok()?;
     DeviceLabel::new(std::str::from_utf8(&plain).ok()?.to_owned())
