@@ -61,6 +61,20 @@ test('a registration, a sign-in, a wrong password and a deletion are recorded, a
   assert.ok(!text.includes(account.password));
 });
 
+test('a native device that is linked is recorded, with the session that let it in, and so are wrong codes', async () => {
+  const phone = await NativeClient.register(server, 'somebody-with-a-tablet', 'a sentence is fine');
+  const [offered, linked] = ['offer_link_code', 'link_device'];
+  const body = { code: 'A'.repeat(43), device_identifier: 'x' };
+  await assert.rejects(phone.call('POST', '/link', { body, anonymous: true }));
+  await phone.link();
+  const [asked] = await recorded((record) => record.action === offered && record.by === `device:${phone.userId}.1`);
+  assert.equal(asked.outcome, 'success');
+  const [made] = await recorded((record) => record.action === linked && record.by === `device:${phone.userId}.2`);
+  assert.deepEqual([made.outcome, made.detail], ['success', 'native_api']);
+  assert.notEqual(made.on, asked.on, 'a session of its own');
+  await recorded((record) => record.action === linked && record.outcome === 'refused' && record.by === 'stranger');
+});
+
 test('a wrong code is recorded', async () => {
   const number = world.newNumber();
   const session = await world.net(CARRIER).createRegistrationSession({ e164: number });

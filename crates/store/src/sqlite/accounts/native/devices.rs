@@ -7,7 +7,7 @@ use auth::native::{
     DeviceLabel,
     devices::{NativeDevice, NativeDeviceStore},
 };
-use protocol::{Aci, DeviceAddress, DeviceId, ServiceId, ambient::StorageError};
+use protocol::{Aci, DeviceAddress, DeviceId, PushToken, ServiceId, ambient::StorageError};
 use rusqlite::{Connection, params};
 use vault::Vault;
 
@@ -42,7 +42,7 @@ fn devices(connection: &Connection, vault: &Vault, aci: Aci) -> Result<Vec<Nativ
         registration_id: device.registration_id,
         created: device.created,
         last_seen: device.last_seen,
-        push: device.push_token.as_ref().map(|token| token.service()),
+        push: device.push_token.as_ref().map(PushToken::service),
     });
     Ok(devices.collect())
 }
