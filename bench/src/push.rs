@@ -1,5 +1,5 @@
 //! Pushes: how long from a message for somebody who is away to the request at the push service, how many a second,
-//! and whether senders notice a burst of them to a service that is slow or down.
+//! and whether deliveries to others notice a burst of them to a service that is slow or down, and what memory it takes.
 
 use std::{collections::HashSet, path::Path, sync::mpsc, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::{
     options::Options,
 };
 
-/// Recipients of one message while as many pushes as can be are made.
+/// Recipients of one message, who are all away.
 const GROUP: usize = 100;
 /// Connections over which tokens are given.
 const GIVERS: usize = 16;
@@ -52,18 +52,25 @@ pub(crate) struct PushResult {
     pub(crate) burst_seconds: f64,
     pub(crate) memory_before: Memory,
     pub(crate) memory_after_burst: Memory,
+    /// The most that was resident in the burst, as looked at ten times a second.
+    pub(crate) peak_rss_kib: u64,
     /// Devices that nobody woke, over all bursts.
     pub(crate) lost: usize,
-    /// How long senders wait for their answers while nobody is woken, and in bursts.
-    pub(crate) senders: Vec<SenderResult>,
+    /// What two people who are connected notice while nobody is woken, and while everybody is to be.
+    pub(crate) bystanders: Vec<BystanderResult>,
 }
 
-/// What a sender notices.
+/// What two people notice who write to each other, one message at a time.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct SenderResult {
+pub(crate) struct BystanderResult {
     /// What the push service is.
     pub(crate) service: &'static str,
-    pub(crate) latency: Percentiles,
+    /// From sending a message until the other has it.
+    pub(crate) delivery: Percentiles,
+    /// From sending it until it is answered.
+    pub(crate) answer: Percentiles,
+    /// The server's, at the end.
+    pub(crate) memory: Memory,
 }
 
 /// Measures it on a server of its own.
@@ -81,9 +88,10 @@ pub(crate) async fn measure(options: &Options) -> anyhow::Result<PushResult> {
     let wake = bench.wake_one_by_one().await?;
     let (per_second, usage) = bench.wake_many(options).await?;
     let pushes = usage.pushes;
-    let mut senders = vec![bench.sending("idle", options).await?];
+    bench.settle().await;
+    let mut bystanders = vec![bench.bystanders("idle", options).await?];
     let memory_before = process::memory(bench.server.pid())?;
-    let (burst_seconds, mut lost) = bench.burst().await?;
+    let Burst { seconds: burst_seconds, mut lost, peak_rss_kib } = bench.burst().await?;
     let memory_after_burst = process::memory(bench.server.pid())?;
     for (name, slow) in [("slow", true), ("down", false)] {
         bench.google.forget();
@@ -94,10 +102,10 @@ pub(crate) async fn measure(options: &Options) -> anyhow::Result<PushResult> {
             bench.google.server().cut();
         }
         bench.send_to_all().await?;
-        senders.push(bench.sending(name, options).await?);
+        bystanders.push(bench.bystanders(name, options).await?);
         bench.google.server().answer_after(Duration::ZERO);
         bench.google.server().set_away(false);
-        lost += bench.wait_for_all().await;
+        lost += bench.wait_for_all().await?.lost;
     }
     Ok(PushResult {
         devices: devices.len(),
@@ -110,8 +118,9 @@ pub(crate) async fn measure(options: &Options) -> anyhow::Result<PushResult> {
         burst_seconds,
         memory_before,
         memory_after_burst,
+        peak_rss_kib,
         lost,
-        senders,
+        bystanders,
     })
 }
 
@@ -127,6 +136,13 @@ struct Bench<'a> {
 struct Pushed {
     pushes: u64,
     usage: Usage,
+}
+
+struct Burst {
+    /// Until the last device was woken.
+    seconds: f64,
+    lost: usize,
+    peak_rss_kib: u64,
 }
 
 impl Bench<'_> {
@@ -154,37 +170,43 @@ impl Bench<'_> {
         Ok(latency.percentiles())
     }
 
-    /// Messages at a steady rate to a group whose members are all away.
+    /// Messages at a steady rate to one group after the other, until everybody had one, and so on: no device is woken
+    /// again soon.
     async fn wake_many(&self, options: &Options) -> anyhow::Result<(f64, Pushed)> {
-        let members = &self.devices[..self.devices.len().min(GROUP)];
-        let message = GroupMessage::new(members);
+        let groups: Vec<_> = self.devices.chunks(GROUP).map(GroupMessage::new).collect();
+        let mut messages = groups.iter().cycle();
+        let mut send = async |socket: &mut ChatSocket| match messages.next() {
+            Some(message) => message.request(socket).await,
+            None => Ok(()),
+        };
         let mut socket = ChatSocket::connect(self.server.target(), None).await?;
-        let each = Duration::from_secs(1).mul_f64(float(members.len() as u64) / f64::from(options.push_rate));
+        let members = self.devices.len().min(GROUP) as u64;
+        let each = Duration::from_secs(1).mul_f64(float(members) / f64::from(options.push_rate));
         let mut ticks = interval(each);
         let warm = Instant::now() + Duration::from_secs(1);
         while Instant::now() < warm {
             ticks.tick().await;
-            message.request(&mut socket).await?;
+            send(&mut socket).await?;
         }
         let (meter, before) = (Meter::start(self.server.pid())?, self.google.count());
         let end = Instant::now() + Duration::from_secs(options.seconds);
         while Instant::now() < end {
             ticks.tick().await;
-            message.request(&mut socket).await?;
+            send(&mut socket).await?;
         }
         let usage = meter.stop()?;
         let pushes = (self.google.count() - before) as u64;
         Ok((usage.rate(pushes), Pushed { pushes, usage }))
     }
 
-    /// Everybody at once. How long until the last was woken, and how many were not.
-    async fn burst(&self) -> anyhow::Result<(f64, usize)> {
+    /// Everybody at once.
+    async fn burst(&self) -> anyhow::Result<Burst> {
         self.settle().await;
         let began = Instant::now();
         self.send_to_all().await?;
-        let lost = self.wait_for_all().await;
+        let woken = self.wait_for_all().await?;
         let end = self.google.taken().iter().map(|push| push.at).max();
-        Ok((end.map_or(0.0, |end| (end - began).as_secs_f64()), lost))
+        Ok(Burst { seconds: end.map_or(0.0, |end| (end - began).as_secs_f64()), ..woken })
     }
 
     /// Waits until no more pushes come.
@@ -205,27 +227,58 @@ impl Bench<'_> {
         Ok(())
     }
 
-    async fn wait_for_all(&self) -> usize {
-        let deadline = Instant::now() + PATIENCE;
+    /// Waits until everybody was woken, looking at the server's memory meanwhile.
+    async fn wait_for_all(&self) -> anyhow::Result<Burst> {
+        let (began, mut peak_rss_kib) = (Instant::now(), 0);
         loop {
+            peak_rss_kib = peak_rss_kib.max(process::memory(self.server.pid())?.rss_kib);
             let woken: HashSet<_> = self.google.taken().into_iter().map(|push| push.token).collect();
-            if woken.len() >= self.devices.len() || Instant::now() > deadline {
-                return self.devices.len() - woken.len();
+            if woken.len() >= self.devices.len() || began.elapsed() > PATIENCE {
+                let lost = self.devices.len() - woken.len();
+                return Ok(Burst { seconds: began.elapsed().as_secs_f64(), lost, peak_rss_kib });
             }
             sleep(Duration::from_millis(100)).await;
         }
     }
 
-    /// How long somebody waits who sends to a device that is away and has no token.
-    async fn sending(&self, service: &'static str, options: &Options) -> anyhow::Result<SenderResult> {
-        let (mut socket, mut latency) = (self.socket().await?, Histogram::new());
+    /// What somebody notices who writes to somebody who is connected, both without a token.
+    async fn bystanders(&self, service: &'static str, options: &Options) -> anyhow::Result<BystanderResult> {
+        let mut sender = self.socket().await?;
+        let mut reader = ChatSocket::connect(self.server.target(), Some(self.other)).await?;
+        for socket in [&mut sender, &mut reader] {
+            socket.settle().await?;
+        }
+        let (mut delivery, mut answer) = (Histogram::new(), Histogram::new());
         let end = Instant::now() + Duration::from_secs(options.seconds);
         while Instant::now() < end {
             let began = Instant::now();
-            send(&mut socket, self.other).await?;
-            latency.record(began.elapsed());
+            let sent = async {
+                send(&mut sender, self.other).await?;
+                anyhow::Ok(began.elapsed())
+            };
+            let read = async {
+                let message = timeout(PATIENCE, reader.delivery()).await.context("no message")??;
+                let took = began.elapsed();
+                reader.queue_ack(message.id);
+                reader.flush().await?;
+                anyhow::Ok(took)
+            };
+            let (answered, delivered) = tokio::try_join!(sent, read)?;
+            answer.record(answered);
+            delivery.record(delivered);
+            // Receipts, which are messages of their own.
+            while sender.pending_deliveries() > 0 {
+                let receipt = sender.delivery().await?;
+                sender.queue_ack(receipt.id);
+            }
         }
-        Ok(SenderResult { service, latency: latency.percentiles() })
+        sender.flush().await?;
+        Ok(BystanderResult {
+            service,
+            delivery: delivery.percentiles(),
+            answer: answer.percentiles(),
+            memory: process::memory(self.server.pid())?,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     growth::{GrowthRun, Holding},
     meter::float,
     online::{Load, OnlineResult},
+    push::BystanderResult,
     report::{Report, median},
     side_by_side::Run,
     stored::StoredResult,
@@ -174,9 +175,22 @@ fn write_rest(report: &Report, out: &mut impl Write) -> Result<()> {
             push.devices,
             push.burst_seconds,
         )?;
-        for sender in &push.senders {
-            let (p50, p99) = (float(sender.latency.p50_us) / 1e3, float(sender.latency.p99_us) / 1e3);
-            writeln!(out, "  senders, push service {}: p50 {p50:.1} ms, p99 {p99:.1} ms", sender.service)?;
+        writeln!(
+            out,
+            "  memory {:.1} MiB before the burst, {:.1} at most, {} devices lost",
+            float(push.memory_before.rss_kib) / 1024.0,
+            float(push.peak_rss_kib) / 1024.0,
+            push.lost
+        )?;
+        for BystanderResult { service, delivery, answer, memory } in &push.bystanders {
+            writeln!(
+                out,
+                "  others, push service {service}: delivery p50 {:.1} ms, p99 {:.1} ms; answer p99 {:.1} ms; {:.1} MiB",
+                float(delivery.p50_us) / 1e3,
+                float(delivery.p99_us) / 1e3,
+                float(answer.p99_us) / 1e3,
+                float(memory.rss_kib) / 1024.0
+            )?;
         }
     }
     if let Some(logins) = &runs.logins {
