@@ -14,6 +14,11 @@ const TYPES = new Map([
   [PreKey, 'prekey'],
 ]);
 
+/** A password that the policy takes. */
+export const PASSWORD = 'a sentence is fine';
+
+let people = 0;
+
 /** A refusal of the server: problem details with a stable code. */
 export class Problem extends Error {
   constructor({ status, json, text }) {
@@ -36,9 +41,16 @@ export class NativeClient {
     this.store = new IdentityStore(identity);
   }
 
+  /** A new account under a name that nobody has had, with the usual password. */
+  static newPerson(server) {
+    people += 1;
+    return NativeClient.register(server, `person-${people}`, PASSWORD);
+  }
+
   /** A new account, logged in, its keys published with the registration. */
   static async register(server, username, password) {
     const client = new NativeClient(server);
+    client.username = username;
     const body = {
       username,
       password,

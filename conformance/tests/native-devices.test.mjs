@@ -8,15 +8,8 @@ import { receive, send } from '../lib/messages.mjs';
 import { NativeClient, Problem } from '../lib/native.mjs';
 import { World, onEveryCarrier } from '../lib/world.mjs';
 
-const PASSWORD = 'a sentence is fine';
-
 const world = await World.start();
-let people = 0;
-
-function newNative() {
-  people += 1;
-  return NativeClient.register(world.server, `person-${people}`, PASSWORD);
-}
+const newNative = () => NativeClient.newPerson(world.server);
 
 const refused = (code, status) => (error) => error instanceof Problem && error.code === code && error.status === status;
 

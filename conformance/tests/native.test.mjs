@@ -5,18 +5,11 @@ import { test } from 'node:test';
 import { EnvelopeType } from '../lib/envelope.mjs';
 import { fetchBundles, startSessions } from '../lib/keys.mjs';
 import { receive, send } from '../lib/messages.mjs';
-import { NativeClient, Problem } from '../lib/native.mjs';
+import { NativeClient, PASSWORD, Problem } from '../lib/native.mjs';
 import { World, onEveryCarrier } from '../lib/world.mjs';
 
-const PASSWORD = 'a sentence is fine';
-
 const world = await World.start();
-let people = 0;
-
-function newNative() {
-  people += 1;
-  return NativeClient.register(world.server, `person-${people}`, PASSWORD);
-}
+const newNative = () => NativeClient.newPerson(world.server);
 
 onEveryCarrier((carrier) => {
   test('a native client and the official library talk, whoever begins', async () => {
@@ -60,7 +53,6 @@ onEveryCarrier((carrier) => {
 
 test('two native clients talk with one-time keys, and go on after refreshing and logging in again', async () => {
   const [alice, bob] = [await newNative(), await newNative()];
-  const username = `person-${people}`;
   await bob.publishOneTimeKeys(2);
   assert.deepEqual(await bob.call('GET', '/keys'), { pre_keys: 2, pq_pre_keys: 2 });
   await alice.send(bob.userId, 'one');
@@ -72,7 +64,7 @@ test('two native clients talk with one-time keys, and go on after refreshing and
   await bob.call('POST', '/logout');
   await alice.send(bob.userId, 'three');
   await assert.rejects(bob.receive(), (error) => error instanceof Problem && error.code === 'unauthorized');
-  await bob.login(username, PASSWORD);
+  await bob.login(bob.username, PASSWORD);
   assert.equal(bob.deviceId, 1);
   assert.equal((await bob.receive()).text, 'three');
 });
@@ -80,8 +72,8 @@ test('two native clients talk with one-time keys, and go on after refreshing and
 test('a refusal has a code that a client can rely on', async () => {
   const native = await newNative();
   const refused = (code, status) => (error) => error instanceof Problem && error.code === code && error.status === status;
-  await assert.rejects(NativeClient.register(world.server, `person-${people}`, PASSWORD), refused('username_taken', 409));
+  await assert.rejects(NativeClient.register(world.server, native.username, PASSWORD), refused('username_taken', 409));
   await assert.rejects(NativeClient.register(world.server, 'x', 'password'), refused('password_too_common', 422));
-  await assert.rejects(native.login(`person-${people}`, 'not the password'), refused('login_failed', 401));
+  await assert.rejects(native.login(native.username, 'not the password'), refused('login_failed', 401));
   await assert.rejects(native.send('00000000-0000-4000-8000-000000000000', 'x'), refused('not_found', 404));
 });

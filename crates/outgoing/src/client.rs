@@ -122,9 +122,9 @@ impl Client {
     }
 
     async fn built(&self) -> Result<&reqwest::Client, SendError> {
-        let settings = self.settings.clone();
         self.built
             .get_or_try_init(|| async {
+                let settings = self.settings.clone();
                 // Reading the system's certificates takes a while.
                 let built = tokio::task::spawn_blocking(move || build(settings));
                 built.await.map_err(|error| SendError::Unusable(error.into()))?
