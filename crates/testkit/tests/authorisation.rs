@@ -174,7 +174,7 @@ fn cases() -> Vec<Case> {
         rest(Bearer, get.clone(), "/push", "", "200"),
         rest(Bearer, put.clone(), "/push", "{}", "422"),
         rest(Bearer, delete.clone(), "/push", "", DONE),
-        rest(Bearer, patch.clone(), "/devices/{device_id}", "{}", "403"),
+        rest(Bearer, patch.clone(), "/devices/{device_id}", r#"{"device_name":null}"#, "403"),
         // Of another device, by one that is not the primary.
         rest(Bearer, delete.clone(), "/devices/{device_id}", "", "403"),
         rest(Bearer, get.clone(), "/messages", "", "200"),

@@ -297,6 +297,12 @@ async fn devices_are_shown_named_and_removed() -> anyhow::Result<()> {
     ] {
         assert_eq!(rename(&mut https, &alice, id, name).await?, (status, refusal.to_owned()), "{id}");
     }
+    let nothing = Call::new(Method::PATCH, "/devices/2").json(&json!({}));
+    assert_eq!(
+        code(&alice.send(&mut https, nothing).await?),
+        "invalid_body",
+        "it has said nothing of the name"
+    );
     let names: Vec<_> =
         devices(&mut https, &alice).await?.iter().map(|device| device["device_name"].clone()).collect();
     assert_eq!(names, [json!(null), json!("Anna's \u{1F4F1}"), json!(null)]);

@@ -73,8 +73,10 @@ enum PushKind {
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RenameDevice)]
 pub(super) struct RenameBody {
-    /// Up to 225 bytes; null or missing for no name.
-    #[schema(example = "Anna's tablet")]
+    /// Up to 225 bytes; null for no name.
+    // Else a body without it would take the name away.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required, example = "Anna's tablet")]
     device_name: Option<String>,
 }
 
