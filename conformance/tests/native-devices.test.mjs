@@ -66,7 +66,7 @@ test('a native sender is told of a linked device, and reaches it on retry', asyn
 test('the owner is told who has come, and sees it among the devices', async () => {
   const phone = await newNative();
   const { code, uri, expires_in } = await phone.call('POST', '/devices/link-code');
-  assert.equal(uri, `heliograph://link?server=localhost:${world.server.port}&code=${code}`);
+  assert.equal(uri, `heliograph://link?server=127.0.0.1:${world.server.port}&code=${code}`);
   assert.equal(expires_in, 600);
   const told = phone.call('GET', '/devices/link-code?wait=60');
   const body = { code, device_identifier: 'a laptop', device_name: 'laptop' };
