@@ -36,10 +36,7 @@ pub(super) struct LinkCodeBody {
     /// A secret: who has it gets into the account.
     #[schema(example = "uq8rVnq1J3b0C9lyF2tXoW5m7pA4kZ6sE0dGhTyRcQw")]
     code: String,
-    /// The same with the address of this server, for a QR code.
-    #[schema(
-        example = "heliograph://link?server=chat.example.org&code=uq8rVnq1J3b0C9lyF2tXoW5m7pA4kZ6sE0dGhTyRcQw"
-    )]
+    /// The same for a QR code: of the scheme `heliograph`, for `link`, with `code` and, as `server`, the host of this server.
     uri: String,
     /// Seconds for which it is good.
     #[schema(example = 600)]

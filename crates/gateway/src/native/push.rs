@@ -45,7 +45,7 @@ pub(super) enum RegisterBody {
     /// A subscription of Web Push, such as a browser's `PushSubscription` in JSON or what a `UnifiedPush` distributor gives.
     WebPush {
         /// Where pushes are posted to, https.
-        #[schema(value_type = String, example = "https://push.example.net/up/8d4f")]
+        #[schema(value_type = String)]
         endpoint: Secret,
         keys: SubscriptionKeys,
     },
