@@ -112,7 +112,7 @@ export class NativeClient {
 
   /** Publishes the identity key anew, and the keys of this device under it. */
   async publishIdentity() {
-    await this.call('PUT', '/keys', { body: this.#firstKeys() });
+    await this.call('PUT', '/keys', { body: this.firstKeys() });
   }
 
   /** Leaves one-time keys with the server. */
