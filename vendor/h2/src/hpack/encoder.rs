@@ -224,7 +224,8 @@ impl Encoder {
 
 impl Default for Encoder {
     fn default() -> Encoder {
-        Encoder::new(4096, 0)
+        // Heliograph: an idle connection remembers no headers.
+        Encoder::new(0, 0)
     }
 }
 
