@@ -108,14 +108,20 @@ impl SealedBatch {
         if self.deletes.is_empty() {
             return Ok(released);
         }
+        // Most envelopes are whole by themselves. Those that are not, or are not there, are looked at.
+        let mut whole = connection.prepare_cached(
+            "DELETE FROM messages_queue WHERE position = ?1 AND aci = ?2 AND device = ?3 AND shared IS NULL",
+        )?;
         let mut select = connection.prepare_cached(
             "SELECT shared FROM messages_queue WHERE position = ?1 AND aci = ?2 AND device = ?3",
         )?;
         for (DeviceAddress { aci: Aci(aci), device_id }, position) in &self.deletes {
             let position = row_id(*position);
-            let found: Option<Option<i64>> = select
-                .query_row(params![position, aci.as_bytes(), device_id.get()], |row| row.get(0))
-                .optional()?;
+            let row = params![position, aci.as_bytes(), device_id.get()];
+            if whole.execute(row)? > 0 {
+                continue;
+            }
+            let found: Option<Option<i64>> = select.query_row(row, |row| row.get(0)).optional()?;
             if let Some(shared) = found {
                 remove(connection, position, shared, &mut released)?;
             }
