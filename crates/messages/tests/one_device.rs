@@ -61,7 +61,7 @@ async fn a_device_has_read_when_nothing_from_before_waits_for_it() {
     let mut reader = queue.subscribe(device(1));
     let read = reader.read(10).await.unwrap();
     assert!(holds(later()).await, "handed out and not acknowledged");
-    reader.acknowledge(read[0].position);
+    reader.acknowledge(&[read[0].position]);
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     assert!(!holds(later()).await);
 }

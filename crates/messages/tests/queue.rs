@@ -23,7 +23,7 @@ async fn what_is_acknowledged_in_time_never_reaches_the_store() {
     let accepted = queue.append(device(1), label(7), URGENT).unwrap();
     let read = reader.read(10).await.unwrap();
     assert_eq!(read.len(), 1);
-    reader.acknowledge(read[0].position);
+    reader.acknowledge(&[read[0].position]);
     accepted.settled().await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(store.commits(), 0);
@@ -38,7 +38,7 @@ async fn what_a_slow_reader_leaves_unanswered_is_stored_and_then_deleted() {
     accepted.settled().await.unwrap();
     assert_eq!(store.stored(device(1)), 1, "the sender's answer came with the commit");
     assert!(reader.read(10).await.unwrap().is_empty(), "it is not handed out twice");
-    reader.acknowledge(read[0].position);
+    reader.acknowledge(&[read[0].position]);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(store.stored(device(1)), 0);
 }
@@ -84,7 +84,7 @@ async fn an_acknowledgement_during_the_commit_counts_at_once() {
     let read = reader.read(10).await.unwrap();
     store.hold();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    reader.acknowledge(read[0].position);
+    reader.acknowledge(&[read[0].position]);
     accepted.settled().await.unwrap();
     store.release();
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -101,13 +101,13 @@ async fn a_second_reader_takes_the_place_of_the_first_and_what_it_left() {
     assert_eq!(first.closed(), Some(CloseReason::ConnectedElsewhere));
     assert_eq!(second.read(10).await.unwrap(), read, "unacknowledged, hence delivered again");
     // The first one's answer may still arrive, and is good.
-    first.acknowledge(read[0].position);
+    first.acknowledge(&[read[0].position]);
     drop(first);
     assert_eq!(second.closed(), None);
     let later = queue.append(device(1), label(2), URGENT).unwrap();
     let read = second.read(10).await.unwrap();
     assert_eq!(support::number(&read[0].envelope), 2);
-    second.acknowledge(read[0].position);
+    second.acknowledge(&[read[0].position]);
     later.settled().await.unwrap();
 }
 
@@ -182,7 +182,7 @@ async fn a_reader_that_does_not_answer_costs_its_senders_one_grace() {
     assert!(began.elapsed() < 2 * QueueConfig::default().grace);
     // Once it answers, it is given time again.
     let read = reader.read(100).await.unwrap();
-    reader.acknowledge(read[0].position);
+    reader.acknowledge(&[read[0].position]);
     let began = tokio::time::Instant::now();
     queue.append(device(1), label(50), URGENT).unwrap().settled().await.unwrap();
     assert_eq!(began.elapsed(), QueueConfig::default().grace);
@@ -203,7 +203,7 @@ async fn an_account_is_refused_when_its_queues_are_full_and_no_sooner() {
     queue.admit(device(2).aci, one).await.unwrap();
     let mut reader = queue.subscribe(device(1));
     for delivery in reader.read(10).await.unwrap() {
-        reader.acknowledge(delivery.position);
+        reader.acknowledge(&[delivery.position]);
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
     queue.admit(device(1).aci, one).await.unwrap();
@@ -288,7 +288,7 @@ async fn who_is_away_is_woken_and_who_left_something_a_minute_later() {
 
     let mut reader = queue.subscribe(device(1));
     while let Some(delivery) = reader.read(1).await.unwrap().pop() {
-        reader.acknowledge(delivery.position);
+        reader.acknowledge(&[delivery.position]);
     }
     drop(reader);
     seconds(120).await;

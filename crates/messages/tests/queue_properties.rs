@@ -237,7 +237,7 @@ impl Device {
     fn acknowledge(&mut self, which: prop::sample::Index) {
         let Some(reader) = self.reader.as_ref().filter(|_| !self.unanswered.is_empty()) else { return };
         let delivery = self.unanswered.remove(which.index(self.unanswered.len()));
-        reader.acknowledge(delivery.position);
+        reader.acknowledge(&[delivery.position]);
         self.acknowledged.insert(number(&delivery.envelope));
         self.settled.insert(number(&delivery.envelope));
     }

@@ -76,9 +76,10 @@ struct Open {
 struct Delivery {
     subscription: Subscription,
     session: DeliverySession,
-    wish: DeliveryWish,
     /// The queue may hold more than has been read.
     more: bool,
+    /// What the device has answered in this burst.
+    answered: Vec<Settled>,
 }
 
 impl Chat {
@@ -132,15 +133,27 @@ impl Open {
 
     async fn serve(&mut self) -> Stop {
         loop {
-            for event in poll_fn(|context| self.poll_burst(context)).await {
-                if let Err(stop) = self.handle(event).await {
-                    return stop;
-                }
-            }
-            if let Err(stop) = self.write().await {
+            let burst = poll_fn(|context| self.poll_burst(context)).await;
+            if let Err(stop) = self.handle_burst(burst).await {
                 return stop;
             }
         }
+    }
+
+    async fn handle_burst(&mut self, burst: Vec<Event>) -> Result<(), Stop> {
+        let mut handled = Ok(());
+        for event in burst {
+            handled = self.handle(event).await;
+            if handled.is_err() {
+                break;
+            }
+        }
+        // Also at the end of a socket: what its device had answered before counts.
+        self.settle_answered().await;
+        handled?;
+        // There may be room for more now.
+        self.read_queue(false).await?;
+        self.write().await
     }
 
     /// Waits until something has happened, and takes all that has: what a burst of events causes is written
@@ -194,7 +207,7 @@ impl Open {
 
     async fn handle(&mut self, event: Event) -> Result<(), Stop> {
         match event {
-            Event::Received(Ok(message)) => self.receive(message).await,
+            Event::Received(Ok(message)) => self.receive(message),
             Event::Received(Err(Unreadable::Violation(violation))) => Err(Stop::Close(violation.into())),
             Event::Received(Err(Unreadable::Gone)) => Err(Stop::Gone),
             Event::Answered(answer) => {
@@ -207,12 +220,18 @@ impl Open {
         }
     }
 
-    async fn receive(&mut self, message: Message) -> Result<(), Stop> {
+    fn receive(&mut self, message: Message) -> Result<(), Stop> {
         self.idle.heard();
         match message {
             Message::Binary(bytes) => match Frame::decode(bytes) {
                 Ok(Frame::Request(request)) => self.call(request),
-                Ok(Frame::Response(response)) => self.answered(response.id, response.status).await,
+                Ok(Frame::Response(response)) => {
+                    if let Some(delivery) = &mut self.delivery {
+                        let settled = delivery.session.answered(response.id, response.status);
+                        delivery.answered.extend(settled);
+                    }
+                    Ok(())
+                }
                 Err(_) => Err(Stop::Close(MALFORMED)),
             },
             Message::Ping(payload) => {
@@ -245,13 +264,12 @@ impl Open {
         Ok(())
     }
 
-    async fn answered(&mut self, request_id: u64, status: u16) -> Result<(), Stop> {
-        let Some(delivery) = &mut self.delivery else { return Ok(()) };
-        let settled = delivery.session.answered(request_id, status);
-        delivery.settle(&self.chat.door, settled).await;
-        let more = delivery.more;
+    /// Settles what the device has answered, all of it together.
+    async fn settle_answered(&mut self) {
+        let Some(delivery) = &mut self.delivery else { return };
+        let answered = std::mem::take(&mut delivery.answered);
+        delivery.settle(&self.chat.door, answered).await;
         self.announce_empty();
-        if more { self.read_queue(false).await } else { Ok(()) }
     }
 
     /// Sends what the queue holds, as far as the device's window allows.
@@ -274,9 +292,7 @@ impl Open {
             };
             delivery.more = !read.is_empty();
             let (outbound, settled) = delivery.session.deliver(read);
-            for settled in settled {
-                delivery.settle(&self.chat.door, Some(settled)).await;
-            }
+            delivery.settle(&self.chat.door, settled).await;
             self.enclose_deliveries(outbound);
             self.announce_empty();
             if self.delivery.as_ref().is_none_or(|delivery| !delivery.more) {
@@ -373,18 +389,15 @@ impl Delivery {
     fn begin(door: &Door, wish: DeliveryWish) -> Self {
         let subscription = door.services().parts().messages.queue().subscribe(wish.device.address());
         let session = DeliverySession::new(wish.device.aci, wish.receive_stories, subscription.horizon());
-        Self { subscription, session, wish, more: true }
+        Self { subscription, session, more: true, answered: Vec::new() }
     }
 
-    async fn settle(&self, door: &Door, settled: Option<Settled>) {
-        let Some(settled) = settled else { return };
-        if let Some(position) = settled.position {
-            self.subscription.acknowledge(position);
+    async fn settle(&self, door: &Door, settled: Vec<Settled>) {
+        if settled.is_empty() {
+            return;
         }
-        if let Some(receipt) = settled.receipt {
-            let sending = door.services().parts().messages.send_receipt(receipt, self.wish.device.device_id);
-            // Apart: it would be the largest part of what every socket holds while it waits.
-            Box::pin(sending).await;
-        }
+        let settling = door.services().parts().messages.settle(&self.subscription, settled);
+        // Apart: it would be the largest part of what every socket holds while it waits.
+        Box::pin(settling).await;
     }
 }

@@ -187,9 +187,9 @@ impl Stream {
             Ok(Message::Text(text)) => {
                 let FromClient::Acknowledge { message_ids } =
                     serde_json::from_str(&text).map_err(|_| Stop::Close(MALFORMED))?;
-                for id in message_ids {
-                    self.acknowledged(position(&id).ok_or(Stop::Close(MALFORMED))?).await;
-                }
+                let positions: Option<Vec<_>> = message_ids.iter().map(|id| position(id)).collect();
+                let settled = self.acknowledged(&positions.ok_or(Stop::Close(MALFORMED))?);
+                self.settle(settled).await;
                 // There may be room for more.
                 self.deliver().await
             }
@@ -205,21 +205,13 @@ impl Stream {
         }
     }
 
-    async fn acknowledged(&mut self, position: Position) {
-        let Some(request) = self.sent.remove(&position) else { return };
-        let settled = self.session.answered(request, 200);
-        self.settle(settled).await;
+    fn acknowledged(&mut self, positions: &[Position]) -> Vec<Settled> {
+        let requests = positions.iter().filter_map(|position| self.sent.remove(position));
+        requests.filter_map(|request| self.session.answered(request, 200)).collect()
     }
 
-    async fn settle(&mut self, settled: Option<Settled>) {
-        let Some(settled) = settled else { return };
-        if let Some(position) = settled.position {
-            self.subscription.acknowledge(position);
-        }
-        if let Some(receipt) = settled.receipt {
-            let messages = &self.door.services().parts().messages;
-            messages.send_receipt(receipt, self.bearer.device.device_id).await;
-        }
+    async fn settle(&mut self, settled: Vec<Settled>) {
+        self.door.services().parts().messages.settle(&self.subscription, settled).await;
     }
 
     /// Sends what the queue holds, as far as the device's window allows.
@@ -235,9 +227,7 @@ impl Stream {
             let read = self.subscription.read(room).await.map_err(|_| Stop::Close(READ_FAILED))?;
             let (nothing, deliveries) = (read.is_empty(), read.clone());
             let (outbound, settled) = self.session.deliver(read);
-            for settled in settled {
-                self.settle(Some(settled)).await;
-            }
+            self.settle(settled).await;
             // Stories are wanted, so that each delivery is sent, in order.
             for (delivery, outbound) in deliveries.iter().zip(outbound) {
                 if let (Outbound::Message { request_id, .. }, Some(message)) =

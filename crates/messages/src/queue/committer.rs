@@ -52,15 +52,15 @@ enum Next {
 }
 
 impl Inbox {
-    pub(super) fn append_now(&self, device: DeviceAddress, position: Position) {
-        self.work.lock().due.push_back((device, position));
+    pub(super) fn append_now(&self, device: DeviceAddress, positions: &[Position]) {
+        self.work.lock().due.extend(positions.iter().map(|&position| (device, position)));
         self.wake.notify_one();
     }
 
-    pub(super) fn append_by(&self, device: DeviceAddress, position: Position, due: Instant) {
+    pub(super) fn append_by(&self, device: DeviceAddress, positions: &[Position], due: Instant) {
         let mut work = self.work.lock();
         let first = work.later.is_empty();
-        work.later.push_back((due, device, position));
+        work.later.extend(positions.iter().map(|&position| (due, device, position)));
         drop(work);
         // Whoever came before has set the alarm already.
         if first {
@@ -68,20 +68,27 @@ impl Inbox {
         }
     }
 
-    /// Notes a deletion; says whether there was room.
-    pub(super) fn delete(&self, device: DeviceAddress, position: Position, linger: Duration) -> bool {
-        let mut work = self.work.lock();
-        if work.deletes.len() >= DELETES_MAX {
-            return false;
+    /// Notes deletions; returns those for which there was no room.
+    pub(super) fn delete<'a>(
+        &self,
+        device: DeviceAddress,
+        positions: &'a [Position],
+        linger: Duration,
+    ) -> &'a [Position] {
+        if positions.is_empty() {
+            return positions;
         }
-        work.deletes.push((device, position));
+        let mut work = self.work.lock();
+        let room = DELETES_MAX.saturating_sub(work.deletes.len());
+        let (noted, no_room) = positions.split_at(positions.len().min(room));
+        work.deletes.extend(noted.iter().map(|&position| (device, position)));
         let first = work.deletes_due.is_none();
         work.deletes_due.get_or_insert_with(|| Instant::now() + linger);
         drop(work);
         if first {
             self.wake.notify_one();
         }
-        true
+        no_room
     }
 
     /// Waits until the batch that is on its way, if any, has arrived.
@@ -158,16 +165,16 @@ async fn commit(
     if failure.is_none() {
         shared.metrics.note_commit(committed.len());
     }
-    match outcome {
-        Ok(()) => deletes.into_iter().for_each(|(device, position)| shared.forget(device, position)),
-        Err(error) => {
-            tracing::error!(%error, messages = committed.len(), deletions = deletes.len(), "a commit failed");
-            for (device, position) in deletes {
-                if !shared.inbox.delete(device, position, RETRY_AFTER) {
-                    shared.forget(device, position);
-                }
-            }
-        }
+    if let Err(error) = &outcome {
+        tracing::error!(%error, messages = committed.len(), deletions = deletes.len(), "a commit failed");
+    }
+    // A device's acknowledgements come in bursts: what follows one another is one device's.
+    for run in deletes.chunk_by(|one, next| one.0 == next.0) {
+        let Some(&(device, _)) = run.first() else { continue };
+        let positions: Vec<_> = run.iter().map(|&(_, position)| position).collect();
+        let over =
+            if outcome.is_ok() { &positions } else { shared.inbox.delete(device, &positions, RETRY_AFTER) };
+        shared.forget(device, over);
     }
     for (device, position) in committed {
         end(shared, device, position, failure);
@@ -180,7 +187,7 @@ fn begin(shared: &Shared, due: Vec<(DeviceAddress, Position)>) -> Vec<Append> {
     let mut bytes = 0;
     for (device, position) in due {
         if bytes > BATCH_BYTES_MAX {
-            shared.inbox.append_now(device, position);
+            shared.inbox.append_now(device, &[position]);
             continue;
         }
         let envelope = shared.lock(device).get_mut(&device).and_then(|queue| queue.begin_commit(position));
@@ -205,7 +212,7 @@ fn end(shared: &Shared, device: DeviceAddress, position: Position, failure: Opti
     }
     drop(devices);
     if delete {
-        shared.delete(device, position);
+        shared.delete(device, &[position]);
     }
     done.entry.settle(failure.map_or(Ok(()), Err));
 }

@@ -20,6 +20,9 @@ use crate::{
 /// Ephemeral envelopes that wait for one slow reader; more push out the oldest.
 const EPHEMERAL_MAX: usize = 64;
 
+/// Who is to be told what became of an envelope; nobody, for one that was not promised to anybody.
+pub(super) type Promise = Option<oneshot::Sender<Result<(), CommitFailure>>>;
+
 /// An envelope that is neither committed nor acknowledged.
 pub(super) struct Entry {
     pub(super) position: Position,
@@ -35,9 +38,9 @@ enum State {
     /// For connected devices only, and only until then.
     Ephemeral { expires: Instant },
     /// To be committed unless it is acknowledged first. Holds who waits for either.
-    Waiting(oneshot::Sender<Result<(), CommitFailure>>),
+    Waiting(Promise),
     /// In a batch on its way to the disk.
-    Committing(oneshot::Sender<Result<(), CommitFailure>>),
+    Committing(Promise),
     /// Acknowledged while on its way to the disk: to be deleted from there.
     Acknowledged,
 }
@@ -74,9 +77,9 @@ impl Entry {
         position: Position,
         envelope: QueuedEnvelope,
         reserved: Reservation,
-        accepted: oneshot::Sender<Result<(), CommitFailure>>,
+        promise: Promise,
     ) -> Self {
-        Self { position, envelope, _reserved: reserved, taken: false, state: State::Waiting(accepted) }
+        Self { position, envelope, _reserved: reserved, taken: false, state: State::Waiting(promise) }
     }
 
     pub(super) fn ephemeral(
@@ -90,7 +93,7 @@ impl Entry {
 
     /// Tells whoever waits for this envelope.
     pub(super) fn settle(self, outcome: Result<(), CommitFailure>) {
-        if let State::Waiting(accepted) | State::Committing(accepted) = self.state {
+        if let State::Waiting(Some(accepted)) | State::Committing(Some(accepted)) = self.state {
             // A sender that hung up does not need its answer.
             let _ = accepted.send(outcome);
         }
@@ -233,8 +236,8 @@ impl DeviceQueue {
         let Some(index) = self.find(position) else { return Acknowledged::NotHere };
         let entry = &mut self.entries[index];
         match std::mem::replace(&mut entry.state, State::Acknowledged) {
-            State::Committing(accepted) => {
-                let _ = accepted.send(Ok(()));
+            State::Committing(promise) => {
+                promise.map(|accepted| accepted.send(Ok(())));
                 Acknowledged::AfterCommit
             }
             State::Acknowledged => Acknowledged::AfterCommit,
@@ -264,8 +267,8 @@ impl DeviceQueue {
         let index = self.find(position)?;
         let entry = &mut self.entries[index];
         match std::mem::replace(&mut entry.state, State::Acknowledged) {
-            State::Waiting(accepted) => {
-                entry.state = State::Committing(accepted);
+            State::Waiting(promise) => {
+                entry.state = State::Committing(promise);
                 // The grace was for nothing; the reader's next senders shall not wait for it.
                 if let Some(reader) = &self.reader {
                     reader.set_prompt(false);

@@ -222,18 +222,35 @@ impl MessageQueue {
         let mut shard = self.shared.lock(device);
         let position = self.shared.next_position();
         let queue = shard.entry(device).or_default();
-        queue.push(Entry::durable(position, envelope, reserved, accepted));
-        let prompt_reader = queue.wake();
-        if let Some(wake_ups) = self.shared.wake_ups.as_ref().filter(|_| !queue.is_connected()) {
-            wake_ups.waiting(device, urgency);
-        }
+        queue.push(Entry::durable(position, envelope, reserved, Some(accepted)));
+        let prompt_reader = self.shared.tell(device, queue, urgency);
         drop(shard);
-        if prompt_reader {
-            self.shared.inbox.append_by(device, position, Instant::now() + self.shared.config.grace);
-        } else {
-            self.shared.inbox.append_now(device, position);
-        }
+        self.shared.schedule(device, &[position], prompt_reader);
         Ok(Acceptance(acceptance))
+    }
+
+    /// Enters envelopes like [`append`](Self::append), all or none of them, of which nobody waits to hear whether they
+    /// are durable.
+    pub fn append_unpromised(
+        &self,
+        device: DeviceAddress,
+        envelopes: Vec<Bytes>,
+        urgency: Urgency,
+    ) -> Result<(), QueueError> {
+        let reserve = |envelope: Bytes| Ok((self.shared.reserve(envelope.len())?, envelope));
+        let entering = envelopes.into_iter().map(reserve).collect::<Result<Vec<_>, QueueError>>()?;
+        let mut positions = Vec::with_capacity(entering.len());
+        let mut shard = self.shared.lock(device);
+        let queue = shard.entry(device).or_default();
+        for (reserved, envelope) in entering {
+            let position = self.shared.next_position();
+            queue.push(Entry::durable(position, envelope.into(), reserved, None));
+            positions.push(position);
+        }
+        let prompt_reader = self.shared.tell(device, queue, urgency);
+        drop(shard);
+        self.shared.schedule(device, &positions, prompt_reader);
+        Ok(())
     }
 
     /// Enters an envelope for a device only if it is connected; it is never stored and may be dropped.
@@ -345,38 +362,68 @@ impl Shared {
         })
     }
 
-    /// Settles an envelope for good: its device has it.
-    fn acknowledge(&self, device: DeviceAddress, position: Position) {
-        self.metrics.acknowledged.inc();
+    /// Tells the reader of new entries, or has the device woken if there is none; says whether an acknowledgement
+    /// may be expected soon.
+    fn tell(&self, device: DeviceAddress, queue: &DeviceQueue, urgency: Urgency) -> bool {
+        let prompt_reader = queue.wake();
+        if let Some(wake_ups) = self.wake_ups.as_ref().filter(|_| !queue.is_connected()) {
+            wake_ups.waiting(device, urgency);
+        }
+        prompt_reader
+    }
+
+    /// Has new entries committed: after a grace, if their acknowledgement may be expected before.
+    fn schedule(&self, device: DeviceAddress, positions: &[Position], prompt_reader: bool) {
+        if prompt_reader {
+            self.inbox.append_by(device, positions, Instant::now() + self.config.grace);
+        } else {
+            self.inbox.append_now(device, positions);
+        }
+    }
+
+    /// Settles envelopes for good: their device has them.
+    fn acknowledge(&self, device: DeviceAddress, positions: &[Position]) {
+        if positions.is_empty() {
+            return;
+        }
+        self.metrics.acknowledged.inc_by(positions.len() as u64);
+        let (mut elided, mut stored) = (Vec::new(), Vec::new());
         let mut devices = self.lock(device);
         let queue = devices.entry(device).or_default();
-        match queue.acknowledge(position) {
-            Acknowledged::Elided(entry) => {
-                drop(devices);
-                self.metrics.elided.inc();
-                entry.settle(Ok(()));
-            }
-            Acknowledged::AfterCommit => {}
-            Acknowledged::NotHere => {
-                queue.hide(position);
-                drop(devices);
-                self.delete(device, position);
+        for &position in positions {
+            match queue.acknowledge(position) {
+                Acknowledged::Elided(entry) => elided.push(entry),
+                Acknowledged::AfterCommit => {}
+                Acknowledged::NotHere => {
+                    queue.hide(position);
+                    stored.push(position);
+                }
             }
         }
-    }
-
-    /// Has a stored envelope deleted that its device's queue hides already.
-    fn delete(&self, device: DeviceAddress, position: Position) {
-        if !self.inbox.delete(device, position, self.config.delete_linger) {
-            self.forget(device, position);
+        drop(devices);
+        self.metrics.elided.inc_by(elided.len() as u64);
+        for entry in elided {
+            entry.settle(Ok(()));
         }
+        self.delete(device, &stored);
     }
 
-    /// A hidden envelope is gone from the store, or will not be deleted after all.
-    fn forget(&self, device: DeviceAddress, position: Position) {
+    /// Has stored envelopes deleted that their device's queue hides already.
+    fn delete(&self, device: DeviceAddress, positions: &[Position]) {
+        let no_room = self.inbox.delete(device, positions, self.config.delete_linger);
+        self.forget(device, no_room);
+    }
+
+    /// Hidden envelopes are gone from the store, or will not be deleted after all.
+    fn forget(&self, device: DeviceAddress, positions: &[Position]) {
+        if positions.is_empty() {
+            return;
+        }
         let mut devices = self.lock(device);
         let Some(queue) = devices.get_mut(&device) else { return };
-        queue.forget(position);
+        for position in positions {
+            queue.forget(*position);
+        }
         if queue.is_idle() {
             devices.remove(&device);
         }

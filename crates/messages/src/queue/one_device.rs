@@ -68,7 +68,7 @@ impl MessageQueue {
         position: Position,
     ) -> Result<Option<QueuedEnvelope>, StorageError> {
         let Some(envelope) = self.find(device, position).await? else { return Ok(None) };
-        self.shared.acknowledge(device, position);
+        self.shared.acknowledge(device, &[position]);
         Ok(Some(envelope))
     }
 

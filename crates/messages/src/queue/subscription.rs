@@ -162,6 +162,11 @@ impl Subscription {
         Self { shared, device, slot, cursor, horizon, unacknowledged }
     }
 
+    /// Whose queue it is.
+    pub fn device(&self) -> DeviceAddress {
+        self.device
+    }
+
     /// Waits until there may be something new, or the reader has been closed.
     pub async fn changed(&self) {
         std::future::poll_fn(|context| self.poll_changed(context)).await;
@@ -212,12 +217,12 @@ impl Subscription {
         deliveries
     }
 
-    /// Settles an envelope for good: the device has it.
-    pub fn acknowledge(&self, position: Position) {
+    /// Settles envelopes for good: the device has them.
+    pub fn acknowledge(&self, positions: &[Position]) {
         // An acknowledgement of something that was not handed out counts for nothing.
-        let one_less = |count: usize| count.checked_sub(1);
-        let _ = self.unacknowledged.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
-        self.shared.acknowledge(self.device, position);
+        let less = |count: usize| Some(count.saturating_sub(positions.len()));
+        let _ = self.unacknowledged.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        self.shared.acknowledge(self.device, positions);
     }
 
     fn source(&self, max: usize) -> Source {
@@ -294,9 +299,7 @@ impl Drop for Subscription {
         }
         drop(devices);
         // Nobody will acknowledge them soon: their grace is over.
-        for position in due {
-            self.shared.inbox.append_now(self.device, position);
-        }
+        self.shared.inbox.append_now(self.device, &due);
         for entry in dropped {
             entry.settle(Ok(()));
         }

@@ -23,11 +23,12 @@ use uuid::Uuid;
 use crate::{
     gate::SendGate,
     limits::SendLimits,
-    queue::{Acceptance, MessageQueue, QueueError},
+    queue::{Acceptance, MessageQueue, QueueError, Subscription},
     queued::QueuedEnvelope,
     receipt::Receipt,
     recipients::Recipients,
     report::{ReportTokens, ReportedMessage},
+    session::Settled,
     store::{Position, Volume},
     wake::Urgency,
 };
@@ -139,28 +140,50 @@ impl MessageService {
     pub async fn acknowledge(&self, device: DeviceAddress, position: Position) -> Result<bool, StorageError> {
         let Some(envelope) = self.0.queue.settle(device, position).await? else { return Ok(false) };
         if let Some(receipt) = Receipt::due_for(&EnvelopeSummary::of(&envelope.head), device.aci) {
-            self.send_receipt(receipt, device.device_id).await;
+            self.send_receipts(&[receipt], device.device_id).await;
         }
         Ok(true)
     }
 
-    /// Tells the sender's devices that a device has a message. A receipt that cannot be queued is dropped:
+    /// Settles what a reader has answered, all of it together, and tells the senders' devices so.
+    pub async fn settle(&self, reader: &Subscription, settled: Vec<Settled>) {
+        let positions: Vec<_> = settled.iter().filter_map(|settled| settled.position).collect();
+        reader.acknowledge(&positions);
+        let receipts: Vec<_> = settled.into_iter().filter_map(|settled| settled.receipt).collect();
+        self.send_receipts(&receipts, reader.device().device_id).await;
+    }
+
+    /// Tells the senders' devices that a device has their messages. A receipt that cannot be queued is dropped:
     /// it is a courtesy, and the message has arrived.
-    pub async fn send_receipt(&self, receipt: Receipt, acknowledged_by: DeviceId) {
-        if let Err(error) = self.queue_receipt(receipt, acknowledged_by).await {
-            tracing::warn!(%error, "a delivery receipt was dropped");
+    async fn send_receipts(&self, receipts: &[Receipt], acknowledged_by: DeviceId) {
+        // What is acknowledged in one go is often from one sender, who is then looked up and told once.
+        for run in receipts.chunk_by(|one, next| one.sender == next.sender) {
+            if let Err(error) = self.queue_receipts(run, acknowledged_by).await {
+                tracing::warn!(%error, receipts = run.len(), "delivery receipts were dropped");
+            }
         }
     }
 
-    async fn queue_receipt(&self, receipt: Receipt, acknowledged_by: DeviceId) -> Result<(), QueueError> {
-        let Some(sender) = self.0.recipients.roster(receipt.sender.into()).await? else { return Ok(()) };
+    /// Queues receipts for the sender that all of them are for.
+    async fn queue_receipts(
+        &self,
+        receipts: &[Receipt],
+        acknowledged_by: DeviceId,
+    ) -> Result<(), QueueError> {
+        let Some(sender) = receipts.first().map(|receipt| receipt.sender) else { return Ok(()) };
+        let Some(sender) = self.0.recipients.roster(sender.into()).await? else { return Ok(()) };
+        let now = self.0.clock.now();
         for device in &sender.devices {
-            let envelope = receipt.envelope(acknowledged_by, self.0.entropy.bytes(), self.0.clock.now());
-            let envelope = Bytes::from(envelope.encode_to_vec());
-            self.0.queue.admit(sender.aci, Volume::of_one(envelope.len())).await?;
-            // It is in the queue; whether it is durable concerns nobody's promise.
-            drop(self.0.queue.append(sender.address(device.id), envelope, Urgency::NonUrgent)?);
-            self.0.queue.metrics().receipts.inc();
+            let envelopes: Vec<_> = receipts
+                .iter()
+                .map(|receipt| receipt.envelope(acknowledged_by, self.0.entropy.bytes(), now))
+                .map(|envelope| Bytes::from(envelope.encode_to_vec()))
+                .collect();
+            let bytes = envelopes.iter().map(Bytes::len).sum();
+            self.0.queue.admit(sender.aci, Volume::of(envelopes.len(), bytes)).await?;
+            // They are in the queue; whether they are durable concerns nobody's promise.
+            self.0.queue.append_unpromised(sender.address(device.id), envelopes, Urgency::NonUrgent)?;
+            self.0.queue.metrics().receipts.inc_by(receipts.len() as u64);
         }
         Ok(())
     }
