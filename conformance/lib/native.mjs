@@ -62,9 +62,15 @@ export class NativeClient {
     return client;
   }
 
+  /** A code that lets another device in. It takes the password, as logging in would. */
+  async linkCode() {
+    await this.reauthenticate({ password: PASSWORD });
+    return this.call('POST', '/devices/link-code');
+  }
+
   /** One more device of this account, let in by a code that this one shows. It never sees the password. */
   async link({ name } = {}) {
-    const { uri } = await this.call('POST', '/devices/link-code');
+    const { uri } = await this.linkCode();
     // What the QR code holds; the identity key comes by another way that only the two apps know.
     const { searchParams } = new URL(uri);
     const client = new NativeClient(this.#server, this.store.identity);

@@ -65,7 +65,7 @@ test('a native sender is told of a linked device, and reaches it on retry', asyn
 
 test('the owner is told who has come, and sees it among the devices', async () => {
   const phone = await newNative();
-  const { code, uri, expires_in } = await phone.call('POST', '/devices/link-code');
+  const { code, uri, expires_in } = await phone.linkCode();
   assert.equal(uri, `heliograph://link?server=127.0.0.1:${world.server.port}&code=${code}`);
   assert.equal(expires_in, 600);
   const told = phone.call('GET', '/devices/link-code?wait=60');
@@ -87,7 +87,7 @@ test('the owner is told who has come, and sees it among the devices', async () =
 
 test('a device does not join under another identity key', async () => {
   const [phone, stranger] = [await newNative(), await newNative()];
-  const { code } = await phone.call('POST', '/devices/link-code');
+  const { code } = await phone.linkCode();
   const keys = stranger.firstKeys();
   const body = { code, device_identifier: 'other', keys };
   await assert.rejects(phone.call('POST', '/link', { body, anonymous: true }), refused('other_identity', 409));

@@ -167,7 +167,7 @@ fn cases() -> Vec<Case> {
         rest(Bearer, get.clone(), "/profiles/{user_id}", "", "404"),
         rest(Bearer, get.clone(), "/devices", "", "200"),
         rest(Anybody, post.clone(), "/link", "{}", "422"),
-        rest(Bearer, post.clone(), "/devices/link-code", "", "201"),
+        rest(Reauthenticated, post.clone(), "/devices/link-code", "", "201"),
         // The session has made none.
         rest(Bearer, get.clone(), "/devices/link-code", "", "404"),
         rest(Bearer, delete.clone(), "/devices/link-code", "", DONE),

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use testkit::{
     Answer, Call, HttpVersion, Https, NativeAccount, NativeStream, Server, ServerOptions,
     account::base64,
-    native::{PASSWORD, code},
+    native::{PASSWORD, REAUTHENTICATION, code},
 };
 
 /// The code that closes the socket of a session that has ended.
 const ENDED: u16 = 4401;
+const NEW_PASSWORD: &str = "another sentence";
 const NOW: u64 = 1_700_000_000_000;
 
 async fn start() -> anyhow::Result<(Server, Https)> {
@@ -19,9 +20,15 @@ async fn start() -> anyhow::Result<(Server, Https)> {
     Ok((server, https))
 }
 
+/// A device asks for a code, showing first that it is still in the right hands.
+async fn offer(https: &mut Https, account: &NativeAccount, password: &str) -> anyhow::Result<Answer> {
+    let token = account.reauthenticate_with(https, &json!({ "password": password })).await?;
+    account.send(https, Call::post("/devices/link-code").header(REAUTHENTICATION, &token)).await
+}
+
 /// A device asks for a code and shows it.
 async fn offered(https: &mut Https, account: &NativeAccount) -> anyhow::Result<Value> {
-    let answer = account.send(https, Call::post("/devices/link-code")).await?;
+    let answer = offer(https, account, PASSWORD).await?;
     assert_eq!((answer.status.as_u16(), answer.headers["cache-control"].as_bytes()), (201, &b"no-store"[..]));
     answer.json()
 }
@@ -60,7 +67,7 @@ async fn devices(https: &mut Https, account: &NativeAccount) -> anyhow::Result<V
 }
 
 async fn password_changed(https: &mut Https, account: &NativeAccount) -> anyhow::Result<()> {
-    let body = json!({ "password": PASSWORD, "new_password": "another sentence" });
+    let body = json!({ "password": PASSWORD, "new_password": NEW_PASSWORD });
     account.send(https, Call::put("/password").json(&body)).await?.success()?;
     Ok(())
 }
@@ -107,14 +114,14 @@ async fn a_device_is_let_in_by_a_code_and_its_owner_is_told() -> anyhow::Result<
 async fn codes_are_void_when_they_should_be() -> anyhow::Result<()> {
     let (_server, mut https) = start().await?;
     let alice = NativeAccount::register(&mut https, "alice").await?;
-    let offer = async |https: &mut Https, account: &NativeAccount| -> anyhow::Result<Value> {
+    let shown = async |https: &mut Https, account: &NativeAccount| -> anyhow::Result<Value> {
         Ok(offered(https, account).await?["code"].take())
     };
     for nonsense in [json!(""), json!("A".repeat(43)), json!("x".repeat(10_000))] {
         is_refused(&mut https, &nonsense).await?;
     }
-    let replaced = offer(&mut https, &alice).await?;
-    let withdrawn = offer(&mut https, &alice).await?;
+    let replaced = shown(&mut https, &alice).await?;
+    let withdrawn = shown(&mut https, &alice).await?;
     is_refused(&mut https, &replaced).await?;
     alice.send(&mut https, Call::new(Method::DELETE, "/devices/link-code")).await?.success()?;
     is_refused(&mut https, &withdrawn).await?;
@@ -122,23 +129,23 @@ async fn codes_are_void_when_they_should_be() -> anyhow::Result<()> {
 
     // With the session, and with the device.
     let tablet = linked(&mut https, &alice, "tablet").await?;
-    let of_tablet = offer(&mut https, &tablet).await?;
+    let of_tablet = shown(&mut https, &tablet).await?;
     tablet.send(&mut https, Call::post("/logout")).await?.success()?;
     is_refused(&mut https, &of_tablet).await?;
     let tablet = NativeAccount::login(&mut https, "alice", "tablet").await?;
-    let of_tablet = offer(&mut https, &tablet).await?;
+    let of_tablet = shown(&mut https, &tablet).await?;
     alice.send(&mut https, Call::new(Method::DELETE, "/devices/2")).await?.success()?;
     is_refused(&mut https, &of_tablet).await?;
 
     // With the password, whoever has changed it.
     let tablet = linked(&mut https, &alice, "tablet").await?;
-    let (of_alice, of_tablet) = (offer(&mut https, &alice).await?, offer(&mut https, &tablet).await?);
+    let (of_alice, of_tablet) = (shown(&mut https, &alice).await?, shown(&mut https, &tablet).await?);
     password_changed(&mut https, &alice).await?;
     for code_shown in [of_alice, of_tablet] {
         is_refused(&mut https, &code_shown).await?;
     }
     assert_eq!(progress(&mut https, &alice, 0).await?.status, 404);
-    let good = offer(&mut https, &alice).await?;
+    let good = offer(&mut https, &alice, NEW_PASSWORD).await?.success()?.json()?["code"].take();
     link(&mut https, &good, "desk").await?.success()?;
     Ok(())
 }
@@ -224,7 +231,7 @@ async fn guessing_and_asking_have_limits() -> anyhow::Result<()> {
     let asked = offered(&mut https, &alice).await?;
     let calls = [
         https.send(Call::post("/link").json(&link_body(&asked["code"], "tablet"))).await?,
-        alice.send(&mut https, Call::post("/devices/link-code")).await?,
+        offer(&mut https, &alice, PASSWORD).await?,
     ];
     for answer in calls {
         assert_eq!((answer.status.as_u16(), code(&answer).as_str()), (429, "rate_limited"));

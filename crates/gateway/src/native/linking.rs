@@ -24,7 +24,7 @@ use super::{
     problem::{Code, Problem, ProblemBody},
     tokens::{self, LoggedInBody},
 };
-use crate::caller::{Anybody, BearerDevice, Peer};
+use crate::caller::{Anybody, BearerDevice, Peer, ReauthenticatedDevice};
 
 /// The longest a client may ask to wait for a device, in seconds.
 const WAIT_MAX: u64 = 60;
@@ -86,18 +86,20 @@ pub(super) struct LinkBody {
     keys: Option<FirstKeys>,
 }
 
-/// Makes a code that lets another device into the account, to be shown to it as a QR code. It is good once and for ten
-/// minutes; it is void when this session ends, after the password has changed, and when the session makes another.
+/// Makes a code that lets another device into the account, to be shown to it as a QR code. It takes what a log-in would.
+/// The code is good once and for ten minutes; it is void when this session ends, after the password has changed, and
+/// when the session makes another.
 #[utoipa::path(
     post, path = "/devices/link-code", tag = "devices", security(("bearer" = [])),
+    params(("Reauthentication-Token" = String, Header, description = "Of `POST /reauthenticate`.")),
     responses(
         (status = 201, body = LinkCodeBody),
-        (status = "4XX", description = "`unauthorized`, `rate_limited`",
+        (status = "4XX", description = "`unauthorized`, `reauthentication_required`, `rate_limited`",
             body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn offer(
-    BearerDevice(bearer): BearerDevice,
+    ReauthenticatedDevice(bearer): ReauthenticatedDevice,
     State(service): State<NativeService>,
     parts: Parts,
 ) -> Result<Response, Problem> {
