@@ -46,6 +46,8 @@ export function remoteSettings(server) {
 }
 
 function requestHttp1(server, method, path, headers, payload) {
+  // Node says the length of a body by itself, but not with DELETE.
+  if (payload !== undefined && method === 'DELETE') headers = { ...headers, 'content-length': Buffer.byteLength(payload) };
   return new Promise((resolve, reject) => {
     const outgoing = https.request({ ...endpoint(server), method, path, headers, agent: false, timeout: TIMEOUT_MS });
     outgoing.on('response', (incoming) => resolve(collect(incoming, incoming.statusCode, incoming.headers)));

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import * as Signal from '@signalapp/libsignal-client';
 import { CAPTCHA, register } from '../lib/account.mjs';
+import { auditRecords, recorded as recordedBy } from '../lib/audit.mjs';
 import { GRPC_CARRIER } from '../lib/client.mjs';
 import { request } from '../lib/https.mjs';
 import { uploadKeys } from '../lib/keys.mjs';
@@ -19,20 +19,8 @@ const CARRIER = GRPC_CARRIER;
 const world = await World.start();
 const { server } = world;
 
-async function exported(...filters) {
-  const text = await server.command('audit', 'export', ...filters);
-  return text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
-}
-
-/** The records that fit, as soon as there are any. */
-async function recorded(fits) {
-  for (let tries = 0; tries < 200; tries++) {
-    const found = (await exported()).filter(fits);
-    if (found.length) return found;
-    await sleep(50);
-  }
-  return assert.fail('nothing was recorded');
-}
+const exported = (...filters) => auditRecords(server, ...filters);
+const recorded = (fits) => recordedBy(server, fits);
 
 test('a registration, a sign-in, a wrong password and a deletion are recorded, and the number is not', async () => {
   const account = await world.account(CARRIER);

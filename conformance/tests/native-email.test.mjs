@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { auditRecords, isOf, recorded } from '../lib/audit.mjs';
 import { request } from '../lib/https.mjs';
 import { NativeClient, Problem } from '../lib/native.mjs';
 import { World } from '../lib/world.mjs';
@@ -80,4 +81,36 @@ test('the form of the page resets a password without a script', async () => {
   assert.equal((await submit(NEXT)).status, 200);
   assert.equal((await submit(NEXT)).status, 403);
   await client.login('joan', NEXT);
+});
+
+test('what happens to addresses and passwords is in the audit log, and no address is', async () => {
+  const { client, email } = await withAddress('mary');
+  await assert.rejects(
+    client.call('DELETE', '/email', { body: { password: 'not the present one' } }),
+    refusedWith('wrong_password'),
+  );
+  await ask({ username: 'mary' });
+  const body = { token: await codeTo(email, 1), new_password: NEXT };
+  await client.call('POST', '/password/reset/confirm', { body, anonymous: true });
+  await assert.rejects(
+    client.call('POST', '/password/reset/confirm', { body, anonymous: true }),
+    refusedWith('mail_code_refused'),
+  );
+  await client.login('mary', NEXT);
+  await client.call('DELETE', '/email', { body: { password: NEXT } });
+  await recorded(server, (record) => record.by.includes(client.userId) && isOf('change_email', 'success', 'cleared')(record));
+  const records = await auditRecords(server);
+  const about = records.filter((record) => [record.by, record.on].some((party) => party?.includes(client.userId)));
+  for (const [action, outcome, detail] of [
+    ['change_email', 'success', 'pending'],
+    ['verify', 'success', 'email'],
+    ['change_email', 'success', 'set'],
+    ['change_email', 'refused', 'wrong_credentials'],
+    ['request_password_reset', 'success', null],
+    ['reset_password', 'success', 'email'],
+  ]) {
+    assert.ok(about.some(isOf(action, outcome, detail)), `${action} ${outcome} ${detail}`);
+  }
+  assert.ok(records.some(isOf('reset_password', 'refused', 'wrong_code')));
+  assert.ok(!JSON.stringify(records).includes('example.org'));
 });

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { auditRecords, isOf, recorded } from '../lib/audit.mjs';
 import { Authenticator } from '../lib/authenticator.mjs';
 import { NativeClient, Problem } from '../lib/native.mjs';
 import { fromUri, presentStep, totp, wrongTotp } from '../lib/totp.mjs';
@@ -56,17 +56,11 @@ async function addPasskey(client, authenticator) {
   return client.call('POST', '/second-factors/passkeys', { body });
 }
 
-/** The audit records of the account, as soon as one of them is that one. */
-async function recorded(account, action, outcome, detail) {
-  for (let tries = 0; tries < 200; tries++) {
-    const text = await world.server.command('audit', 'export');
-    const records = text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
-    const about = records.filter((record) => record.by.startsWith('stranger') || record.by.includes(account));
-    const found = about.filter((record) => record.action === action && record.outcome === outcome && (record.detail ?? undefined) === detail);
-    if (found.length) return about;
-    await sleep(50);
-  }
-  return assert.fail(`${action} ${outcome} ${detail} was not recorded`);
+/** The audit records of the account and of strangers, as soon as one of them is that one. */
+async function recordedOf(account, ...last) {
+  const about = (record) => record.by.startsWith('stranger') || record.by.includes(account);
+  await recorded(world.server, (record) => about(record) && isOf(...last)(record));
+  return (await auditRecords(world.server)).filter(about);
 }
 
 test('a log-in takes a one-time password, or a recovery code once it is lost', async () => {
@@ -95,7 +89,7 @@ test('a log-in takes a one-time password, or a recovery code once it is lost', a
   await assert.rejects(client.finishLogin(asked, { recovery_code: codes[3] }), refused('second_factor_failed', 403));
   assert.equal(asked.details.second_factors.recovery_codes, 9);
 
-  const records = await recorded(client.userId, 'use_second_factor', 'refused', 'recovery_code');
+  const records = await recordedOf(client.userId, 'use_second_factor', 'refused', 'recovery_code');
   for (const [action, outcome, detail] of [
     ['reauthenticate', 'success', 'password'],
     ['add_second_factor', 'success', 'totp'],
@@ -105,8 +99,7 @@ test('a log-in takes a one-time password, or a recovery code once it is lost', a
     ['use_second_factor', 'success', 'totp'],
     ['use_second_factor', 'success', 'recovery_code'],
   ]) {
-    const found = records.some((record) => record.action === action && record.outcome === outcome && (record.detail ?? undefined) === detail);
-    assert.ok(found, `${action} ${outcome} ${detail}`);
+    assert.ok(records.some(isOf(action, outcome, detail)), `${action} ${outcome} ${detail}`);
   }
   const logins = records.filter((record) => record.action === 'log_in' && record.outcome === 'success');
   assert.equal(logins.length, 2, 'only log-ins that were finished');
@@ -138,7 +131,7 @@ for (const algorithm of [-7, -8]) {
     await assert.rejects(gone, refused('passkey_failed', 401));
     await client.login(username, PASSWORD);
 
-    const records = await recorded(client.userId, 'remove_second_factor', 'success', undefined);
+    const records = await recordedOf(client.userId, 'remove_second_factor', 'success');
     const byPasskey = records.filter((record) => record.action === 'log_in' && record.detail === 'passkey');
     assert.ok(byPasskey.some((record) => record.outcome === 'success'));
     assert.ok(records.some((record) => record.action === 'reauthenticate' && record.detail === 'passkey'));
