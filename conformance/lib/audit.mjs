@@ -9,14 +9,14 @@ export async function auditRecords(server, ...filters) {
   return text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
 }
 
-/** The records that fit, as soon as there are any. */
-export async function recorded(server, fits) {
+/** The records that fit, as soon as there are any. `what` names them, should there never be. */
+export async function recorded(server, fits, what = 'nothing that fits') {
   for (let tries = 0; tries < 200; tries++) {
     const found = (await auditRecords(server)).filter(fits);
     if (found.length) return found;
     await sleep(50);
   }
-  return assert.fail('nothing was recorded');
+  return assert.fail(`not recorded: ${what}`);
 }
 
 /** Whether a record is of that action, with that outcome and, if it has one, that detail. */

@@ -20,6 +20,7 @@ const ARGUMENTS = [
   '--remote-debugging-pipe',
 ];
 const ANSWER_WITHIN_MS = 60_000;
+const CLOSED_WITHIN_MS = 10_000;
 const AUTHENTICATOR = {
   protocol: 'ctap2',
   transport: 'internal',
@@ -100,10 +101,14 @@ export class Browser {
     const child = this.#child;
     if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
       const gone = new Promise((resolve) => child.once('exit', resolve));
-      child.kill('SIGKILL');
+      // Asked for it, it ends its other processes first, which would else go on writing to its folder for a while.
+      const late = setTimeout(() => child.kill('SIGKILL'), CLOSED_WITHIN_MS);
+      this.#session = undefined;
+      this.call('Browser.close').catch(() => child.kill('SIGKILL'));
       await gone;
+      clearTimeout(late);
     }
-    fs.rmSync(this.#profile, { recursive: true, force: true, maxRetries: 10 });
+    await fs.promises.rm(this.#profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 
   #take(text) {
