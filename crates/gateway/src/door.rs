@@ -4,14 +4,22 @@ use std::{convert::Infallible, sync::Arc};
 
 use auth::audit::from_peer;
 use axum::{Router, body::Body, response::IntoResponse};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, uri::PathAndQuery};
 use tokio::time::{error::Elapsed, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use crate::{
-    caller::Origin, limits::GatewayConfig, long_poll, metrics::GatewayMetrics, reply::Refusal,
-    router::router, services::Services, socket,
+    caller::{Carrier, Origin},
+    limits::GatewayConfig,
+    long_poll,
+    metrics::GatewayMetrics,
+    reply::Refusal,
+    router::router,
+    services::Services,
+    signal::messages::PlainSend,
+    socket,
 };
 
 /// The server's time on every answer, in milliseconds since the epoch. Clients take an answer without it
@@ -104,6 +112,21 @@ impl Door {
         ignore_trailing_slash(request.uri_mut());
         request.extensions_mut().insert(origin);
         from_peer(origin.peer, self.route(request, StatusCode::SERVICE_UNAVAILABLE)).await
+    }
+
+    /// Answers a request to send messages that came in a frame of a websocket: the body of the answer, in JSON, or all of
+    /// it if it is refused.
+    pub(crate) async fn send_framed(&self, send: PlainSend, origin: Origin) -> Result<Bytes, Response<Body>> {
+        let device = match origin.carrier {
+            Carrier::Socket(identity) => identity,
+            Carrier::Https => None,
+        };
+        let sending = send.send(&self.0.services.parts().messages, device);
+        let answer = from_peer(origin.peer, timeout(self.0.config.request_timeout, sending)).await;
+        match answer {
+            Ok(answer) => answer,
+            Err(_) => Err(Refusal::bare(StatusCode::SERVICE_UNAVAILABLE).into_response()),
+        }
     }
 
     /// The present moment as the value of [`TIMESTAMP`].

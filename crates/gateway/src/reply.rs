@@ -27,6 +27,9 @@ struct RefusalBody {
     message: &'static str,
 }
 
+/// The content type of JSON.
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// Too many requests sent by this caller to that thing; what rate limits answer with.
 pub(crate) const TOO_MANY_REQUESTS: StatusCode = StatusCode::TOO_MANY_REQUESTS;
 

@@ -75,6 +75,7 @@ pub mod unpadded {
 mod from_text {
     use std::{fmt, marker::PhantomData};
 
+    use bytes::Bytes;
     use serde::{
         Deserializer,
         de::{Error, Visitor},
@@ -86,12 +87,18 @@ mod from_text {
         D: Deserializer<'de>,
         T: for<'a> TryFrom<&'a [u8]>,
     {
-        deserializer.deserialize_str(Text(PhantomData))
+        deserializer.deserialize_str(Text(|bytes: Vec<u8>| T::try_from(&bytes).ok(), PhantomData))
     }
 
-    struct Text<T>(PhantomData<T>);
+    /// For `#[serde(deserialize_with = "…")]`: text with or without padding, into bytes that are not copied again.
+    pub fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        deserializer.deserialize_str(Text(|bytes: Vec<u8>| Some(Bytes::from(bytes)), PhantomData))
+    }
 
-    impl<T: for<'a> TryFrom<&'a [u8]>> Visitor<'_> for Text<T> {
+    /// Decodes text and makes a value of it, if it is one.
+    struct Text<F, T>(F, PhantomData<T>);
+
+    impl<F: FnOnce(Vec<u8>) -> Option<T>, T> Visitor<'_> for Text<F, T> {
         type Value = T;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,10 +108,12 @@ mod from_text {
         // The text itself stays out of the error: it may be a key.
         fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
             let bytes = super::decode_lenient(text).ok_or_else(|| E::custom("not base64"))?;
-            T::try_from(&bytes).map_err(|_| E::custom("not a valid value in base64"))
+            (self.0)(bytes).ok_or_else(|| E::custom("not a valid value in base64"))
         }
     }
 }
+
+pub use from_text::bytes;
 
 #[cfg(test)]
 mod tests {

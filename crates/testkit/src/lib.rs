@@ -29,7 +29,7 @@ pub use native::{NativeAccount, NativeStream};
 pub use outbox::Outbox;
 pub use pipe::{Carrier, Pipe};
 pub use server::{Server, ServerOptions};
-pub use socket::{ChatSocket, Event};
+pub use socket::{ChatSocket, Event, SocketAnswer};
 pub use tls::Target;
 pub use totp::Generator;
 pub use upgrade::Refused;

@@ -37,6 +37,8 @@ pub enum Event<'a> {
 pub struct SocketAnswer {
     /// The status.
     pub status: u16,
+    /// The lines of the headers.
+    pub headers: Vec<String>,
     /// The body, empty when there is none.
     pub body: Vec<u8>,
 }
@@ -198,7 +200,9 @@ impl ChatSocket {
         loop {
             match self.received()? {
                 Some(Event::Frame(FrameView::Response(response))) => {
-                    let answer = SocketAnswer { status: response.status, body: response.body.to_vec() };
+                    let headers = response.headers().map(str::to_owned).collect();
+                    let answer =
+                        SocketAnswer { status: response.status, headers, body: response.body.to_vec() };
                     return Ok(Step::Answer(response.id, answer));
                 }
                 Some(Event::Frame(FrameView::Request(request))) => {

@@ -173,18 +173,29 @@ impl<'a> ResponseView<'a> {
         Ok(view)
     }
 
+    /// The lines of the headers, in the order in which they came.
+    pub fn headers(&self) -> impl Iterator<Item = &'a str> {
+        header_lines(self.raw)
+    }
+
     /// The value of a header, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&'a str> {
         header(self.raw, name)
     }
 }
 
-/// Headers are field 5 of requests and responses alike.
 fn header<'a>(raw: &'a [u8], name: &str) -> Option<&'a str> {
-    Fields::new(raw).flatten().find_map(|field| {
-        let (5, Value::Bytes(line)) = field else { return None };
-        let (found, value) = std::str::from_utf8(line).ok()?.split_once(':')?;
+    header_lines(raw).find_map(|line| {
+        let (found, value) = line.split_once(':')?;
         found.trim().eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+/// Headers are field 5 of requests and responses alike.
+fn header_lines(raw: &[u8]) -> impl Iterator<Item = &str> {
+    Fields::new(raw).flatten().filter_map(|field| {
+        let (5, Value::Bytes(line)) = field else { return None };
+        std::str::from_utf8(line).ok()
     })
 }
 

@@ -11,8 +11,9 @@ use std::{
     time::Duration,
 };
 
+use axum::body::Body;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use messages::{DeliverySession, Outbound, Subscription, Watch, session::Settled};
 use protocol::{
     frame::{Frame, RequestFrame, ServerRequest},
@@ -33,6 +34,7 @@ use crate::{
     door::Door,
     limits::{SOCKET_BURST, SOCKET_GATHER, SOCKET_REQUESTS_MAX},
     metrics,
+    signal::messages::PlainSend,
 };
 
 /// What a socket needs from its upgrade on.
@@ -57,6 +59,14 @@ enum Event {
     QueueChanged,
     Idle,
     Stopping,
+}
+
+/// What a client asks for.
+enum Asked {
+    /// To send messages: nearly always.
+    ToSend(PlainSend),
+    /// Something else.
+    Request(Request<Body>),
 }
 
 /// An open socket.
@@ -246,21 +256,18 @@ impl Open {
 
     fn call(&mut self, frame: RequestFrame) -> Result<(), Stop> {
         let id = frame.id;
-        let request = frames::request(frame, &self.chat.inherited).ok_or(Stop::Close(MALFORMED))?;
-        let door = self.chat.door.clone();
+        let asked = Asked::of(frame, &self.chat.inherited).ok_or(Stop::Close(MALFORMED))?;
         if self.in_flight.len() >= SOCKET_REQUESTS_MAX {
-            let busy = |id| frames::bare_response(id, StatusCode::SERVICE_UNAVAILABLE, &door.timestamp());
+            let now = self.chat.door.timestamp();
+            let busy = |id| frames::bare_response(id, StatusCode::SERVICE_UNAVAILABLE, &now);
             self.enclose(id.map(busy));
             return Ok(());
         }
-        let origin = self.chat.origin;
-        self.in_flight.push(Box::pin(async move {
-            let response = door.handle_framed(request, origin).await;
-            match id {
-                Some(id) => Some(frames::response(id, response, door.timestamp()).await),
-                None => None,
-            }
-        }));
+        let (door, origin) = (self.chat.door.clone(), self.chat.origin);
+        self.in_flight.push(match asked {
+            Asked::ToSend(send) => Box::pin(async move { send_message(&door, id, send, origin).await }),
+            Asked::Request(request) => Box::pin(async move { answer(&door, id, request, origin).await }),
+        });
         Ok(())
     }
 
@@ -382,6 +389,28 @@ impl Open {
         if !in_flight.is_empty() {
             self.chat.door.tasks().spawn(async move { while in_flight.next().await.is_some() {} });
         }
+    }
+}
+
+impl Asked {
+    /// What that frame asks for; none if its verb or path is none.
+    fn of(frame: RequestFrame, inherited: &HeaderMap) -> Option<Self> {
+        match PlainSend::of(&frame) {
+            Some(send) => Some(Self::ToSend(send)),
+            None => frames::request(frame, inherited).map(Self::Request),
+        }
+    }
+}
+
+async fn answer(door: &Door, id: Option<u64>, request: Request<Body>, origin: Origin) -> Option<Frame> {
+    let response = door.handle_framed(request, origin).await;
+    Some(frames::response(id?, response, door.timestamp()).await)
+}
+
+async fn send_message(door: &Door, id: Option<u64>, send: PlainSend, origin: Origin) -> Option<Frame> {
+    match door.send_framed(send, origin).await {
+        Ok(body) => Some(frames::json_response(id?, body, &door.timestamp())),
+        Err(refused) => Some(frames::response(id?, refused, door.timestamp()).await),
     }
 }
 

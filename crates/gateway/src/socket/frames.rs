@@ -1,10 +1,14 @@
 //! Between frames and HTTP: a request frame becomes a request to the router, its response a frame.
 
 use axum::body::{Body, to_bytes};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT},
+};
 use protocol::frame::{Frame, RequestFrame, ResponseFrame, parse_header};
 
-use crate::{door::TIMESTAMP, limits::SOCKET_RESPONSE_MAX};
+use crate::{door::TIMESTAMP, limits::SOCKET_RESPONSE_MAX, reply::JSON};
 
 /// The proxies' account of where a request came from means nothing inside a socket.
 const FORWARDED: &str = "x-forwarded-for";
@@ -25,7 +29,7 @@ pub(super) fn request(frame: RequestFrame, inherited: &HeaderMap) -> Option<Requ
             continue;
         };
         // Which client holds the socket was said when it was opened.
-        if name != FORWARDED && !(name == http::header::USER_AGENT && inherited.contains_key(&name)) {
+        if name != FORWARDED && !(name == USER_AGENT && inherited.contains_key(&name)) {
             headers.insert(name, value);
         }
     }
@@ -39,14 +43,14 @@ pub(super) async fn response(id: u64, response: Response<Body>, timestamp: Heade
     let body = to_bytes(body, SOCKET_RESPONSE_MAX).await.unwrap_or_else(|_| {
         tracing::error!("a response was too long for a frame");
         parts.status = StatusCode::INTERNAL_SERVER_ERROR;
-        bytes::Bytes::new()
+        Bytes::new()
     });
     parts.headers.insert(TIMESTAMP, timestamp);
     // Clients that parse an answer with a content type expect content.
     if body.is_empty() {
-        parts.headers.remove(http::header::CONTENT_TYPE);
+        parts.headers.remove(CONTENT_TYPE);
     }
-    parts.headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     Frame::Response(ResponseFrame {
         id,
         status: parts.status.as_u16(),
@@ -54,6 +58,17 @@ pub(super) async fn response(id: u64, response: Response<Body>, timestamp: Heade
         headers: lines(&parts.headers),
         body: (!body.is_empty()).then_some(body),
     })
+}
+
+/// A response of 200 with that body, in JSON.
+pub(super) fn json_response(id: u64, body: Bytes, timestamp: &HeaderValue) -> Frame {
+    let headers = vec![
+        line(&CONTENT_TYPE, &JSON),
+        line(&CONTENT_LENGTH, &HeaderValue::from(body.len())),
+        line(&TIMESTAMP, timestamp),
+    ];
+    let message = StatusCode::OK.canonical_reason().unwrap_or_default().to_owned();
+    Frame::Response(ResponseFrame { id, status: StatusCode::OK.as_u16(), message, headers, body: Some(body) })
 }
 
 /// A response without headers worth mentioning and without a body.
@@ -73,5 +88,5 @@ fn lines(headers: &HeaderMap) -> Vec<String> {
 
 /// Official clients fail on bytes beyond ASCII here; this server sends none.
 fn line(name: &HeaderName, value: &HeaderValue) -> String {
-    format!("{name}:{}", value.to_str().unwrap_or_default())
+    [name.as_str(), value.to_str().unwrap_or_default()].join(":")
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod grpc;
 mod multi_recipient;
+mod plain;
 mod report;
 mod rest;
 
@@ -9,6 +10,8 @@ use messages::{QueueError, send::FULL_RETRY_AFTER};
 use protocol::multi_recipient::MAX_MULTI_RECIPIENT_LEN;
 
 use crate::{reply::Refusal, routes::Routes};
+
+pub(crate) use plain::PlainSend;
 
 /// Largest body of a send: a copy of the largest content for a handful of devices, in base64. What a frame
 /// of the socket can carry is less.

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use messages::{
     DeviceMismatch, IndividualMessage, MessageService, OutgoingMessage, SendError, SendOptions, Sender, Sent,
     limits::TIMESTAMP_MAX,
@@ -18,7 +18,12 @@ use protocol::{ServiceId, UnidentifiedCredential, ambient::Timestamp, base64, en
 use serde::{Deserialize, Serialize};
 
 use super::{super::unidentified::Presented, refuse_queue};
-use crate::{body::JsonBody, caller::MaybeAuthenticated, reply::Refusal, signal::challenge};
+use crate::{
+    body::JsonBody,
+    caller::MaybeAuthenticated,
+    reply::{JSON, Refusal},
+    signal::challenge,
+};
 
 /// Whether the message is part of a story.
 #[derive(Default, Deserialize)]
@@ -56,14 +61,13 @@ struct CopyJson {
     destination_device_id: i64,
     #[serde(default)]
     destination_registration_id: i64,
-    #[serde(with = "base64::padded")]
-    content: Vec<u8>,
+    #[serde(deserialize_with = "base64::bytes")]
+    content: Bytes,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct SendResponse {
-    needs_sync: bool,
+/// The body that answers a message which was accepted, in JSON.
+pub(super) fn accepted(Sent { needs_sync }: Sent) -> Bytes {
+    Bytes::from_static(if needs_sync { br#"{"needsSync":true}"# } else { br#"{"needsSync":false}"# })
 }
 
 /// Body of 409: devices that were left out, and devices that do not exist.
@@ -90,17 +94,29 @@ pub(super) async fn send(
     JsonBody(request): JsonBody<SendRequest>,
 ) -> Result<Response, Refusal> {
     let destination: ServiceId = destination.parse().map_err(|_| Refusal::bare(StatusCode::NOT_FOUND))?;
-    let ground = Ground::of(device, Presented::of(&headers)?, query.story)?;
-    let message = outgoing(request)?;
+    let shown = Presented::of(&headers)?;
+    let sent = perform(&service, device, destination, shown, query.story, request).await;
+    let json = [(CONTENT_TYPE, JSON)];
+    Ok(sent.map_or_else(|refused| refused, |sent| (json, accepted(sent)).into_response()))
+}
+
+/// Sends what a request says that has been read, whichever way it came; an error is the answer.
+pub(super) async fn perform(
+    service: &MessageService,
+    device: Option<Authenticated>,
+    destination: ServiceId,
+    shown: Presented,
+    story: bool,
+    request: SendRequest,
+) -> Result<Sent, Response> {
+    let ground = Ground::of(device, shown, story).map_err(IntoResponse::into_response)?;
+    let message = outgoing(request).map_err(IntoResponse::into_response)?;
     let sent = match ground {
         Ground::Identified(device) => service.send(Sender(device.address()), destination, message).await,
         Ground::Sealed(credential) => service.send_sealed(&credential, destination, message).await.map(quiet),
         Ground::Story => service.send_story(destination, message).await.map(quiet),
     };
-    Ok(match sent {
-        Ok(Sent { needs_sync }) => Json(SendResponse { needs_sync }).into_response(),
-        Err(error) => refuse(error),
-    })
+    sent.map_err(refuse)
 }
 
 /// Nobody is asked to tell devices of a sender who is not known.
@@ -166,7 +182,7 @@ fn copy(copy: CopyJson) -> Result<IndividualMessage, Refusal> {
         // Neither does a device have a registration id out of range: it is reported as stale.
         registration_id: u32::try_from(copy.destination_registration_id).unwrap_or_default(),
         kind: kind.map_err(|_| Refusal::invalid("an unknown type of message"))?,
-        content: Bytes::from(copy.content),
+        content: copy.content,
     })
 }
 
