@@ -53,7 +53,7 @@ test('no envelope content is in any file', () => {
 });
 
 test('beside a waiting message there is nothing of its sender', () => {
-  const beside = files.filter(({ name }) => name.startsWith('messages.sqlite'));
+  const beside = files.filter(({ name }) => name.startsWith('messages'));
   for (const form of identifierForms(alice.account)) assertNowhere(form, 'the sender', beside);
 });
 

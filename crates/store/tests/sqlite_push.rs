@@ -13,6 +13,7 @@ async fn wake_ups_pass_the_contract() {
     let vault = Vault::new(Keyring::generate(entropy.as_ref()), entropy);
     let database = Database::open(&directory.path().join("messages.sqlite"), Schema::Messages, true);
     let database = Arc::new(database.unwrap());
-    let queue = SqliteQueue::new(Arc::clone(&database), vault);
+    let folder = directory.path().join("messages");
+    let queue = SqliteQueue::open(Arc::clone(&database), &folder, vault).await.unwrap();
     store::contract::push::wake_log(Arc::new(SqliteWakeLog::new(database)), Arc::new(queue)).await;
 }

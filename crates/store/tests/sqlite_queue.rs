@@ -19,9 +19,9 @@ fn vault() -> Vault {
     Vault::new(Keyring::generate(entropy.as_ref()), entropy)
 }
 
-fn queue(directory: &TempDir, vault: Vault) -> SqliteQueue {
+async fn queue(directory: &TempDir, vault: Vault) -> SqliteQueue {
     let database = Database::open(&directory.path().join("messages.sqlite"), Schema::Messages, true);
-    SqliteQueue::new(Arc::new(database.unwrap()), vault)
+    SqliteQueue::open(Arc::new(database.unwrap()), &directory.path().join("messages"), vault).await.unwrap()
 }
 
 #[tokio::test]
@@ -29,8 +29,8 @@ async fn passes_the_contract() {
     let directory = tempfile::tempdir().unwrap();
     let vault = vault();
     store::contract::queue::run(|| {
-        let queue: Arc<dyn QueueStore> = Arc::new(queue(&directory, vault.clone()));
-        async { queue }
+        let opened = queue(&directory, vault.clone());
+        async { Arc::new(opened.await) as Arc<dyn QueueStore> }
     })
     .await;
 }
@@ -38,7 +38,7 @@ async fn passes_the_contract() {
 #[tokio::test]
 async fn a_shared_end_is_stored_once_and_goes_with_the_last_envelope() {
     let directory = tempfile::tempdir().unwrap();
-    let queue = queue(&directory, vault());
+    let queue = queue(&directory, vault()).await;
     let bodies = || {
         let file = rusqlite::Connection::open(directory.path().join("messages.sqlite")).unwrap();
         file.query_row("SELECT count(*), total(length(body)) FROM messages_shared", [], |row| {
@@ -67,7 +67,7 @@ async fn a_shared_end_is_stored_once_and_goes_with_the_last_envelope() {
 #[tokio::test]
 async fn a_row_moved_to_another_device_does_not_open() {
     let directory = tempfile::tempdir().unwrap();
-    let queue = queue(&directory, vault());
+    let queue = queue(&directory, vault()).await;
     let [mine, other] = [1, 2].map(|id| DeviceAddress {
         aci: Aci(uuid::Uuid::from_u128(1)),
         device_id: DeviceId::try_from(id).unwrap(),

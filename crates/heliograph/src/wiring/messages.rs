@@ -20,6 +20,7 @@ use super::{
     bridges::{Challenged, KeysAudited},
     ground::Ground,
     push::push_challenges,
+    stores::MESSAGES_FOLDER,
 };
 use crate::config::Challenges;
 
@@ -29,7 +30,8 @@ impl Ground<'_> {
         metrics: &MessageMetrics,
         wake_ups: Option<WakeUps>,
     ) -> Result<MessageQueue> {
-        let store = SqliteQueue::new(Arc::clone(&self.stores.messages), self.vault.clone());
+        let folder = self.config.data.join(MESSAGES_FOLDER);
+        let store = SqliteQueue::open(Arc::clone(&self.stores.messages), &folder, self.vault.clone()).await?;
         let parts = QueueParts {
             store: Arc::new(store),
             clock: self.clock(),

@@ -10,6 +10,8 @@ use crate::{config::Config, secrets};
 /// Accounts, devices, keys, and what else is not a message.
 pub(crate) const ACCOUNTS_FILE: &str = "accounts.sqlite";
 const MESSAGES_FILE: &str = "messages.sqlite";
+/// Messages that were stored many at once.
+pub(super) const MESSAGES_FOLDER: &str = "messages";
 /// The audit log.
 pub(crate) const AUDIT_FILE: &str = "audit.sqlite";
 

@@ -33,6 +33,7 @@ const MESSAGES: &[(&str, &str)] = &[
     ("V1__queue", include_str!("migrations/messages/001_queue.sql")),
     ("V2__shared", include_str!("migrations/messages/002_shared.sql")),
     ("V3__push", include_str!("migrations/messages/003_push.sql")),
+    ("V4__segments", include_str!("migrations/messages/004_segments.sql")),
 ];
 
 const AUDIT: &[(&str, &str)] = &[("V1__audit", include_str!("migrations/audit/001_audit.sql"))];

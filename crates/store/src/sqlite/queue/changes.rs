@@ -10,8 +10,17 @@ use protocol::{Aci, DeviceAddress, DeviceId, ambient::StorageError};
 use rusqlite::{Connection, OptionalExtension, params};
 use vault::Vault;
 
-use super::rows::{self, body_place, envelope_name, envelope_place, row_id};
+use super::{
+    rows::{self, body_place, envelope_name, envelope_place, row_id},
+    segments::{Piece, Segments, Spot},
+};
 use crate::sqlite::sql;
+
+/// Envelopes shorter than this lie in their rows: to say where they lie would be as long.
+const PLACED_MIN: usize = 256;
+
+/// Bytes of envelopes that must come together for a piece of a segment, which costs a sync of its own.
+const PIECE_MIN: usize = 32 * 1024;
 
 /// Envelopes of an account that are cleared at once.
 const CLEARED_AT_ONCE: i64 = 1024;
@@ -29,7 +38,9 @@ pub(super) struct SealedBatch {
 struct SealedAppend {
     device: DeviceAddress,
     position: i64,
+    /// The envelope, if it does not lie in a segment.
     sealed: Vec<u8>,
+    spot: Option<Spot>,
     shared: Option<i64>,
     size: i64,
 }
@@ -59,6 +70,7 @@ impl SealedBatch {
             SealedAppend {
                 device: append.device,
                 position: row_id(append.position),
+                spot: None,
                 sealed: vault.seal(envelope_place(&name), &envelope.head),
                 size: i64::try_from(envelope.len()).unwrap_or(i64::MAX),
                 shared: envelope.shared.as_ref().map(|shared| row_id(shared.id)),
@@ -68,8 +80,30 @@ impl SealedBatch {
         Self { bodies: bodies.into_values().collect(), appends, deletes: batch.deletes }
     }
 
+    /// Writes what is long to a segment, if it is worth it. The piece is to be kept until the rows are committed.
+    pub(super) fn place(&mut self, segments: &Segments) -> Result<Option<Piece>, StorageError> {
+        let is_long = |append: &&mut SealedAppend| append.sealed.len() >= PLACED_MIN;
+        let bytes: usize = self.appends.iter_mut().filter(is_long).map(|append| append.sealed.len()).sum();
+        if bytes < PIECE_MIN {
+            return Ok(None);
+        }
+        let mut written = Vec::with_capacity(bytes);
+        for append in self.appends.iter_mut().filter(is_long) {
+            let (at, length) = (signed(written.len()), signed(append.sealed.len()));
+            written.append(&mut append.sealed);
+            append.spot = Some(Spot { segment: 0, at, length });
+        }
+        let piece = segments.append(&written)?;
+        for spot in self.appends.iter_mut().filter_map(|append| append.spot.as_mut()) {
+            spot.segment = piece.segment;
+            spot.at += piece.at;
+        }
+        Ok(Some(piece))
+    }
+
     pub(super) fn apply(&self, connection: &Connection) -> Result<(), StorageError> {
         self.add_bodies(connection).and_then(|()| self.append(connection)).map_err(sql)?;
+        self.note_segment(connection).map_err(sql)?;
         let released = self.delete(connection).map_err(sql)?;
         release(connection, released).map_err(sql)
     }
@@ -93,14 +127,32 @@ impl SealedBatch {
             return Ok(());
         }
         let mut insert = connection.prepare_cached(
-            "INSERT INTO messages_queue (position, aci, device, envelope, shared, size)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO messages_queue (position, aci, device, envelope, shared, size, segment, at, length)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
-        for SealedAppend { device, position, sealed, shared, size } in &self.appends {
+        for SealedAppend { device, position, sealed, spot, shared, size } in &self.appends {
             let DeviceAddress { aci: Aci(aci), device_id } = device;
-            insert.execute(params![position, aci.as_bytes(), device_id.get(), sealed, shared, size])?;
+            let (aci, device) = (aci.as_bytes(), device_id.get());
+            let [segment, at, length] =
+                spot.map_or([None; 3], |spot| [spot.segment, spot.at, spot.length].map(Some));
+            insert.execute(params![position, aci, device, sealed, shared, size, segment, at, length])?;
         }
         Ok(())
+    }
+
+    /// Notes between which positions the envelopes of the batch stand that lie in a segment.
+    fn note_segment(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let placed =
+            || self.appends.iter().filter_map(|append| Some((append.spot?.segment, append.position)));
+        let Some((segment, first)) = placed().min_by_key(|(_, position)| *position) else { return Ok(()) };
+        let last = placed().map(|(_, position)| position).max();
+        connection
+            .prepare_cached(
+                "INSERT INTO messages_segments (id, first, last) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (id) DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last)",
+            )?
+            .execute(params![segment, first, last])
+            .map(drop)
     }
 
     fn delete(&self, connection: &Connection) -> rusqlite::Result<Released> {
@@ -128,6 +180,11 @@ impl SealedBatch {
         }
         Ok(released)
     }
+}
+
+/// Lengths here are of what is in memory.
+fn signed(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
 }
 
 /// Removes a row that ends in `shared`, if in anything. The end is asked for before and not with `RETURNING`, for

@@ -1,35 +1,61 @@
 //! Message queues in SQLite: a table that grows at its end, an index by device, and the ends that many
-//! envelopes share.
+//! envelopes share. Envelopes that come many at once lie beside it, in [`segments`]; [`tidy`] gives those up again.
 
 mod changes;
 mod rows;
+mod segments;
+mod tidy;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use messages::{Batch, Page, Position, QueueStore, QueuedEnvelope, SharedBody, StoredEnvelope, Volume};
+use parking_lot::Mutex;
 use protocol::{Aci, DeviceAddress, DeviceId, ambient::StorageError};
 use rusqlite::params;
 use vault::Vault;
 
 use super::{Database, sql};
 use changes::SealedBatch;
-use rows::SealedRow;
+use rows::{ReadError, SealedRow};
+use segments::{Piece, Segments};
+use tidy::Progress;
 
-/// Message queues kept in one [`Database`].
+/// Envelopes in one batch that are worth a piece of a segment.
+const MANY: usize = 32;
+
+/// Message queues kept in one [`Database`] and a folder beside it.
 pub struct SqliteQueue {
     database: Arc<Database>,
+    segments: Arc<Segments>,
+    tidied: Mutex<Progress>,
     vault: Vault,
 }
 
 impl SqliteQueue {
-    /// The queues in that file, sealed with those keys.
-    pub fn new(database: Arc<Database>, vault: Vault) -> Self {
-        Self { database, vault }
+    /// The queues in that file and that folder, sealed with those keys. The folder is made if it is not there.
+    pub async fn open(database: Arc<Database>, folder: &Path, vault: Vault) -> Result<Self, StorageError> {
+        let last = database.read(tidy::highest).await?;
+        let segments = Segments::open(folder, last).map_err(StorageError::unavailable)?;
+        Ok(Self { database, segments: Arc::new(segments), tidied: Mutex::default(), vault })
     }
 
-    fn open(&self, device: DeviceAddress, row: SealedRow) -> Result<StoredEnvelope, StorageError> {
+    /// Seals a batch and writes to a segment what is to lie there, off the async threads if that is much.
+    async fn prepare(&self, batch: Batch) -> Result<(SealedBatch, Option<Piece>), StorageError> {
+        if batch.appends.len() < MANY {
+            return Ok((SealedBatch::seal(batch, &self.vault), None));
+        }
+        let (vault, segments) = (self.vault.clone(), Arc::clone(&self.segments));
+        let prepared = tokio::task::spawn_blocking(move || {
+            let mut batch = SealedBatch::seal(batch, &vault);
+            let piece = batch.place(&segments)?;
+            Ok((batch, piece))
+        });
+        prepared.await.map_err(StorageError::unavailable)?
+    }
+
+    fn unseal(&self, device: DeviceAddress, row: SealedRow) -> Result<StoredEnvelope, StorageError> {
         let position = Position(u64::try_from(row.position).map_err(|_| rows::corrupt(&row))?);
         let place = rows::envelope_name(device, position);
         let head = self.vault.open_plain(rows::envelope_place(&place), &row.sealed);
@@ -49,9 +75,10 @@ impl SqliteQueue {
 #[async_trait]
 impl QueueStore for SqliteQueue {
     async fn apply(&self, batch: Batch) -> Result<(), StorageError> {
-        // Sealed here, so that the writer's thread only writes.
-        let batch = SealedBatch::seal(batch, &self.vault);
-        self.database.write(move |connection| batch.apply(connection)).await
+        // Before, so that the writer's thread only writes.
+        let (batch, piece) = self.prepare(batch).await?;
+        // The piece is handed through, for it must be kept until the commit.
+        self.database.write(move |connection| batch.apply(connection).map(|()| piece)).await.map(drop)
     }
 
     async fn read(
@@ -61,11 +88,22 @@ impl QueueStore for SqliteQueue {
         messages: usize,
         bytes: usize,
     ) -> Result<Page, StorageError> {
-        let (rows, more) = self
-            .database
-            .read(move |connection| rows::read(connection, device, after, messages, bytes))
-            .await?;
-        let envelopes = rows.into_iter().map(|row| self.open(device, row)).collect::<Result<_, _>>()?;
+        let read = |pass_over_lost| {
+            let segments = Arc::clone(&self.segments);
+            self.database.read(move |connection| {
+                Ok(rows::read(connection, &segments, device, after, messages, bytes, pass_over_lost))
+            })
+        };
+        let mut rows = read(false).await?;
+        if let Err(ReadError::NotThere(_)) = rows {
+            // It has been moved since its row was read. If it still is not there, it is nowhere.
+            rows = read(true).await?;
+        }
+        let (rows, more) = rows.map_err(|error| match error {
+            ReadError::Storage(error) => error,
+            ReadError::NotThere(error) => StorageError::unavailable(error),
+        })?;
+        let envelopes = rows.into_iter().map(|row| self.unseal(device, row)).collect::<Result<_, _>>()?;
         Ok(Page { envelopes, more })
     }
 
@@ -76,7 +114,10 @@ impl QueueStore for SqliteQueue {
     }
 
     async fn expire(&self, up_to: Position, limit: usize) -> Result<Volume, StorageError> {
-        self.database.write(move |connection| changes::expire(connection, up_to, limit)).await
+        let expired =
+            self.database.write(move |connection| changes::expire(connection, up_to, limit)).await?;
+        self.tidy().await;
+        Ok(expired)
     }
 
     async fn volume(&self, Aci(aci): Aci) -> Result<Volume, StorageError> {

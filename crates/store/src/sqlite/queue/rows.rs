@@ -1,10 +1,13 @@
 //! Rows of the queue: reading them, and what their seals are bound to.
 
+use std::io;
+
 use messages::{Position, Volume};
 use protocol::{Aci, DeviceAddress, ambient::StorageError};
 use rusqlite::{Connection, Row, params};
 use vault::Place;
 
+use super::segments::{Segments, Spot};
 use crate::sqlite::sql;
 
 /// A sealed envelope as it was read.
@@ -17,41 +20,79 @@ pub(super) struct SealedRow {
     pub(super) body: Option<Vec<u8>>,
 }
 
+/// Why rows were not read.
+pub(super) enum ReadError {
+    /// The store refused.
+    Storage(StorageError),
+    /// What a row names is not where it says. That is so for a moment when it has been moved since the row was read.
+    NotThere(io::Error),
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Storage(sql(error))
+    }
+}
+
 /// Reads up to the limits, and whether more follows.
+///
+/// An envelope that is not where it should be is [`ReadError::NotThere`], and is passed over when it is known to be lost:
+/// its file may have been left out of a backup, and what comes behind it can be delivered all the same.
 pub(super) fn read(
     connection: &Connection,
+    segments: &Segments,
     DeviceAddress { aci: Aci(aci), device_id }: DeviceAddress,
     after: Position,
     messages: usize,
     bytes: usize,
-) -> Result<(Vec<SealedRow>, bool), StorageError> {
-    let mut select = connection
-        .prepare_cached(
-            "SELECT queue.position, queue.envelope, queue.shared, shared.body
-             FROM messages_queue AS queue LEFT JOIN messages_shared AS shared ON shared.id = queue.shared
-             WHERE queue.aci = ?1 AND queue.device = ?2 AND queue.position > ?3
-             ORDER BY queue.position LIMIT ?4",
-        )
-        .map_err(sql)?;
+    pass_over_lost: bool,
+) -> Result<(Vec<SealedRow>, bool), ReadError> {
+    let mut select = connection.prepare_cached(
+        "SELECT queue.position, queue.envelope, queue.shared, shared.body, queue.segment, queue.at, queue.length
+         FROM messages_queue AS queue LEFT JOIN messages_shared AS shared ON shared.id = queue.shared
+         WHERE queue.aci = ?1 AND queue.device = ?2 AND queue.position > ?3
+         ORDER BY queue.position LIMIT ?4",
+    )?;
     // One row more than asked for tells whether the page was cut.
     let limit = i64::try_from(messages.max(1)).unwrap_or(i64::MAX).saturating_add(1);
-    let mut rows =
-        select.query(params![aci.as_bytes(), device_id.get(), row_id(after), limit]).map_err(sql)?;
+    let mut rows = select.query(params![aci.as_bytes(), device_id.get(), row_id(after), limit])?;
     let mut page = Vec::new();
     let mut size = 0;
-    while let Some(row) = rows.next().map_err(sql)? {
+    while let Some(row) = rows.next()? {
         if page.len() == messages.max(1) || (size > bytes && !page.is_empty()) {
             return Ok((page, true));
         }
-        let row = sealed_row(row).map_err(sql)?;
+        let row = match sealed_row(row, segments) {
+            Err(ReadError::NotThere(error)) if pass_over_lost => {
+                let position: i64 = row.get(0)?;
+                tracing::error!(%error, position, "a message is not in the file in which it should be");
+                continue;
+            }
+            row => row?,
+        };
         size += row.sealed.len() + row.body.as_ref().map_or(0, Vec::len);
         page.push(row);
     }
     Ok((page, false))
 }
 
-fn sealed_row(row: &Row<'_>) -> rusqlite::Result<SealedRow> {
-    Ok(SealedRow { position: row.get(0)?, sealed: row.get(1)?, shared: row.get(2)?, body: row.get(3)? })
+fn sealed_row(row: &Row<'_>, segments: &Segments) -> Result<SealedRow, ReadError> {
+    let sealed = match spot(row, 4)? {
+        None => row.get(1)?,
+        Some(spot) => segments.read(spot).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => ReadError::NotThere(error),
+            _ => ReadError::Storage(StorageError::unavailable(error)),
+        })?,
+    };
+    Ok(SealedRow { position: row.get(0)?, sealed, shared: row.get(2)?, body: row.get(3)? })
+}
+
+/// Where the envelope of a row lies, if in a segment: the three columns from that one on.
+pub(super) fn spot(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Spot>> {
+    let segment: Option<i64> = row.get(column)?;
+    segment
+        .map(|segment| Ok(Spot { segment, at: row.get(column + 1)?, length: row.get(column + 2)? }))
+        .transpose()
 }
 
 /// A count and a sum of sizes.
