@@ -2,10 +2,11 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use protocol::{DeviceAddress, ambient::StorageError};
 use tokio::{
-    sync::{Mutex as AsyncMutex, Notify, watch},
+    sync::{Notify, RwLock, watch},
     time::{Instant, sleep_until},
 };
 
@@ -14,6 +15,9 @@ use crate::store::{Append, Batch, Position};
 
 /// Envelopes committed together at most: bounds the latency of a commit and the size of the log it grows.
 const BATCH_MESSAGES_MAX: usize = 2048;
+
+/// Batches on their way to the disk at once: while one waits for it, the next is sealed.
+const UNDER_WAY_MAX: usize = 2;
 
 /// Bytes committed together at most, give or take one envelope.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -30,8 +34,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Inbox {
     work: Mutex<Work>,
     wake: Notify,
-    /// Held while a batch is on its way to the disk.
-    committing: AsyncMutex<()>,
+    /// Held, by as many as there are, while batches are on their way to the disk.
+    committing: RwLock<()>,
     finished: watch::Sender<bool>,
 }
 
@@ -91,9 +95,9 @@ impl Inbox {
         no_room
     }
 
-    /// Waits until the batch that is on its way, if any, has arrived.
+    /// Waits until the batches that are on their way have arrived.
     pub(super) async fn flushed(&self) {
-        drop(self.committing.lock().await);
+        drop(self.committing.write().await);
     }
 
     pub(super) async fn close(&self) {
@@ -130,17 +134,32 @@ impl Inbox {
 
 /// Runs until the inbox is closed and empty.
 pub(super) async fn run(shared: &Shared) {
+    let mut under_way = FuturesUnordered::new();
     loop {
+        if under_way.len() >= UNDER_WAY_MAX {
+            under_way.next().await;
+        }
         match shared.inbox.next(Instant::now()) {
-            Next::Commit(appends, deletes) => commit(shared, appends, deletes).await,
+            Next::Commit(appends, deletes) => {
+                under_way.push(commit(shared, appends, deletes));
+                // A batch begins when it is first asked how it is going.
+                let _ = under_way.next().now_or_never();
+            }
             Next::Sleep(Some(alarm)) => {
                 tokio::select! {
                     () = sleep_until(alarm) => {}
                     () = shared.inbox.wake.notified() => {}
+                    Some(()) = under_way.next(), if !under_way.is_empty() => {}
                 }
             }
-            Next::Sleep(None) => shared.inbox.wake.notified().await,
-            Next::Stop => break,
+            Next::Sleep(None) => {
+                tokio::select! {
+                    () = shared.inbox.wake.notified() => {}
+                    Some(()) = under_way.next(), if !under_way.is_empty() => {}
+                }
+            }
+            Next::Stop if under_way.is_empty() => break,
+            Next::Stop => while under_way.next().await.is_some() {},
         }
     }
     shared.inbox.finished.send_replace(true);
@@ -151,7 +170,7 @@ async fn commit(
     appends: Vec<(DeviceAddress, Position)>,
     deletes: Vec<(DeviceAddress, Position)>,
 ) {
-    let _committing = shared.inbox.committing.lock().await;
+    let _committing = shared.inbox.committing.read().await;
     let batch = Batch { appends: begin(shared, appends), deletes: deletes.clone() };
     if batch.is_empty() {
         return;
