@@ -3,7 +3,7 @@
 //! Envelopes go in, requests for the device come out; the device's answers go in, settled positions and
 //! receipts come out. The loop that owns the socket does the rest.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 
 use protocol::{Aci, envelope::EnvelopeSummary};
 
@@ -47,7 +47,8 @@ pub struct DeliverySession {
     reader: Aci,
     receive_stories: bool,
     next_request_id: u64,
-    outstanding: HashMap<u64, Outstanding>,
+    /// In order of the requests' ids, which is nearly that of the answers.
+    outstanding: VecDeque<Outstanding>,
     /// What stands up to there was waiting when the device connected; `None` once it has been told that all
     /// of that is delivered.
     draining_to: Option<Position>,
@@ -59,6 +60,7 @@ pub struct DeliverySession {
 
 #[derive(Clone, Copy, Debug)]
 struct Outstanding {
+    request_id: u64,
     position: Position,
     stored: bool,
     receipt: Option<Receipt>,
@@ -71,7 +73,7 @@ impl DeliverySession {
             reader,
             receive_stories,
             next_request_id: 1,
-            outstanding: HashMap::new(),
+            outstanding: VecDeque::new(),
             draining_to: Some(horizon),
             full: false,
             handed_out: false,
@@ -111,13 +113,13 @@ impl DeliverySession {
                 });
                 continue;
             }
-            let outstanding = Outstanding {
+            let request_id = self.request_id();
+            self.outstanding.push_back(Outstanding {
+                request_id,
                 position: delivery.position,
                 stored: !delivery.ephemeral,
                 receipt: Receipt::due_for(&summary, self.reader),
-            };
-            let request_id = self.request_id();
-            self.outstanding.insert(request_id, outstanding);
+            });
             outbound.push(Outbound::Message { request_id, envelope: delivery.envelope });
         }
         (outbound, settled)
@@ -126,7 +128,8 @@ impl DeliverySession {
     /// The device has answered a request. A 2xx settles the envelope; anything else leaves it in the queue
     /// for the next connection. Answers to unknown or settled requests mean nothing.
     pub fn answered(&mut self, request_id: u64, status: u16) -> Option<Settled> {
-        let outstanding = self.outstanding.remove(&request_id)?;
+        let index = self.outstanding.binary_search_by_key(&request_id, |outstanding| outstanding.request_id);
+        let outstanding = self.outstanding.remove(index.ok()?)?;
         if self.outstanding.is_empty() {
             // A drained window's worth of table is not worth keeping while the connection idles.
             self.outstanding.shrink_to(WINDOW / 16);
@@ -141,7 +144,7 @@ impl DeliverySession {
     /// answered.
     pub fn queue_empty(&mut self) -> Option<Outbound> {
         let horizon = self.draining_to.filter(|_| self.handed_out)?;
-        if self.outstanding.values().any(|outstanding| outstanding.position <= horizon) {
+        if self.outstanding.iter().any(|outstanding| outstanding.position <= horizon) {
             return None;
         }
         self.draining_to = None;

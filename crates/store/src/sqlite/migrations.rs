@@ -176,7 +176,12 @@ mod tests {
              SELECT 999, name, applied_on, checksum FROM refinery_schema_history WHERE version = 3",
         );
         assert!(matches!(newer, Err(OpenError::Newer)));
-        altered("DROP TABLE push_woken; DELETE FROM refinery_schema_history WHERE version = 3").unwrap();
+        altered(
+            "DROP TABLE messages_segments; ALTER TABLE messages_queue DROP COLUMN segment;
+             ALTER TABLE messages_queue DROP COLUMN at; ALTER TABLE messages_queue DROP COLUMN length;
+             DELETE FROM refinery_schema_history WHERE version = 4",
+        )
+        .unwrap();
     }
 
     #[test]

@@ -7,7 +7,7 @@ use protocol::{Aci, DeviceAddress, ambient::StorageError};
 use rusqlite::{Connection, Row, params};
 use vault::Place;
 
-use super::segments::{Segments, Spot};
+use super::segments::{Reader, Segments, Spot};
 use crate::sqlite::sql;
 
 /// A sealed envelope as it was read.
@@ -56,13 +56,14 @@ pub(super) fn read(
     // One row more than asked for tells whether the page was cut.
     let limit = i64::try_from(messages.max(1)).unwrap_or(i64::MAX).saturating_add(1);
     let mut rows = select.query(params![aci.as_bytes(), device_id.get(), row_id(after), limit])?;
+    let mut reader = Reader::new(segments);
     let mut page = Vec::new();
     let mut size = 0;
     while let Some(row) = rows.next()? {
         if page.len() == messages.max(1) || (size > bytes && !page.is_empty()) {
             return Ok((page, true));
         }
-        let row = match sealed_row(row, segments) {
+        let row = match sealed_row(row, &mut reader) {
             Err(ReadError::NotThere(error)) if pass_over_lost => {
                 let position: i64 = row.get(0)?;
                 tracing::error!(%error, position, "a message is not in the file in which it should be");
@@ -76,7 +77,7 @@ pub(super) fn read(
     Ok((page, false))
 }
 
-fn sealed_row(row: &Row<'_>, segments: &Segments) -> Result<SealedRow, ReadError> {
+fn sealed_row(row: &Row<'_>, segments: &mut Reader<'_>) -> Result<SealedRow, ReadError> {
     let sealed = match spot(row, 4)? {
         None => row.get(1)?,
         Some(spot) => segments.read(spot).map_err(|error| match error.kind() {

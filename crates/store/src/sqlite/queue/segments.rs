@@ -59,6 +59,12 @@ pub(super) struct Piece {
     rowless: Arc<Mutex<HashMap<i64, usize>>>,
 }
 
+/// Reads one envelope after another, most of which lie in the same segment.
+pub(super) struct Reader<'a> {
+    segments: &'a Segments,
+    last: Option<(i64, Arc<File>)>,
+}
+
 impl Segments {
     /// The segments in that folder, which is made if it is not there. New ones are numbered from the one after `last` or
     /// after all that are there, whichever is higher: a row may name one whose file is lost.
@@ -115,14 +121,11 @@ impl Segments {
     }
 
     /// Reads what lies there.
-    pub(super) fn read(&self, Spot { segment, at, length }: Spot) -> io::Result<Vec<u8>> {
-        let wrong = |_| io::Error::from(io::ErrorKind::InvalidData);
-        let mut bytes = vec![0; usize::try_from(length).map_err(wrong)?];
-        self.reader(segment)?.read_exact_at(&mut bytes, u64::try_from(at).map_err(wrong)?)?;
-        Ok(bytes)
+    pub(super) fn read(&self, spot: Spot) -> io::Result<Vec<u8>> {
+        Reader::new(self).read(spot)
     }
 
-    fn reader(&self, segment: i64) -> io::Result<Arc<File>> {
+    fn file(&self, segment: i64) -> io::Result<Arc<File>> {
         let mut reading = self.reading.lock();
         if let Some(file) = reading.get(&segment) {
             return Ok(Arc::clone(file));
@@ -172,6 +175,24 @@ impl Segments {
 
     fn path(&self, id: i64) -> PathBuf {
         self.folder.join(format!("{id:08}.{EXTENSION}"))
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(segments: &'a Segments) -> Self {
+        Self { segments, last: None }
+    }
+
+    /// Reads what lies there.
+    pub(super) fn read(&mut self, Spot { segment, at, length }: Spot) -> io::Result<Vec<u8>> {
+        let wrong = |_| io::Error::from(io::ErrorKind::InvalidData);
+        let file = match &self.last {
+            Some((id, file)) if *id == segment => file,
+            _ => &self.last.insert((segment, self.segments.file(segment)?)).1,
+        };
+        let mut bytes = vec![0; usize::try_from(length).map_err(wrong)?];
+        file.read_exact_at(&mut bytes, u64::try_from(at).map_err(wrong)?)?;
+        Ok(bytes)
     }
 }
 
