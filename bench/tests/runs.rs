@@ -7,6 +7,9 @@ use anyhow::Context as _;
 /// The crash run's length: enough to catch a lost message, short enough for every test run.
 const ROUNDS: &str = "20";
 
+/// The same with many senders, where a round is worth several of the others.
+const ROUNDS_WITH_MANY: &str = "8";
+
 fn run(program: &str, arguments: &[&str]) -> anyhow::Result<String> {
     let output = Command::new(program).args(arguments).output()?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -43,7 +46,11 @@ fn the_load_generator_measures_and_loses_nothing() -> anyhow::Result<()> {
 #[test]
 fn nothing_accepted_is_lost_when_the_server_is_killed() -> anyhow::Result<()> {
     let rounds = std::env::var("HELIOGRAPH_CRASH_ROUNDS").unwrap_or_else(|_| ROUNDS.to_owned());
-    let transcript = run(env!("CARGO_BIN_EXE_heliograph-crash"), &["--rounds", &rounds])?;
-    assert!(transcript.contains("crash: ok"), "{transcript}");
+    // With few senders messages are committed a few at a time, with many so many that they go to segments.
+    for (rounds, senders) in [(rounds.as_str(), "4"), (ROUNDS_WITH_MANY, "48")] {
+        let arguments = ["--rounds", rounds, "--senders", senders];
+        let transcript = run(env!("CARGO_BIN_EXE_heliograph-crash"), &arguments)?;
+        assert!(transcript.contains("crash: ok"), "{transcript}");
+    }
     Ok(())
 }
