@@ -4,14 +4,18 @@
 
 use std::{
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
 use messages::{Append, Batch, Position, QueueStore};
-use protocol::{Aci, DeviceAddress, DeviceId, ambient::SeededEntropy};
+use protocol::{
+    Aci, DeviceAddress, DeviceId,
+    ambient::{SeededEntropy, StorageError},
+};
 use rusqlite::Connection;
 use store::sqlite::{Database, Schema, SqliteQueue};
 use tempfile::TempDir;
@@ -244,4 +248,54 @@ async fn a_folder_that_is_away_refuses_and_nothing_is_half_there() {
     fs::rename(&away, files.folder()).unwrap();
     queue.apply(many()).await.unwrap();
     assert_eq!(positions(&queue).await.len(), 100);
+}
+
+/// A file system of two megabytes at that folder, until it is dropped; none where this user may not mount one.
+struct SmallDisk<'a>(&'a Path);
+
+impl<'a> SmallDisk<'a> {
+    fn mount(folder: &'a Path) -> Option<Self> {
+        let arguments = ["-t", "tmpfs", "-o", "size=2m", "tmpfs"];
+        let mounted = Command::new("mount").args(arguments).arg(folder).output();
+        mounted.is_ok_and(|output| output.status.success()).then_some(Self(folder))
+    }
+
+    fn grow(&self) {
+        let grown = Command::new("mount").args(["-o", "remount,size=16m"]).arg(self.0).status().unwrap();
+        assert!(grown.success());
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        assert!(Command::new("umount").arg("-l").arg(self.0).status().is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_takes_nothing_back() {
+    let files = Store::new();
+    let queue = files.open().await;
+    let folder = files.folder();
+    let Some(disk) = SmallDisk::mount(&folder) else {
+        eprintln!("skipped: no file system can be mounted here");
+        return;
+    };
+    let mut accepted = Vec::new();
+    for batch in 0..20 {
+        let positions = batch * 100 + 1..=batch * 100 + 100;
+        let appends = positions.clone().map(|position| append(position, LEN)).collect();
+        match queue.apply(Batch { appends, deletes: Vec::new() }).await {
+            Ok(()) => accepted.extend(positions),
+            Err(error) => assert!(matches!(error, StorageError::Full), "{error}"),
+        }
+    }
+    assert!(!accepted.is_empty() && accepted.len() < 1_200, "{} in two megabytes", accepted.len());
+    assert_eq!(positions(&queue).await, accepted);
+    disk.grow();
+    store(&queue, 5_001..=5_100).await;
+    accepted.extend(5_001..=5_100);
+    drop(queue);
+    let queue = files.open().await;
+    assert_eq!(positions(&queue).await, accepted);
 }
