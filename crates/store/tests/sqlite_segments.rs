@@ -64,15 +64,26 @@ impl Store {
         file.set_modified(written - Duration::from_hours(2)).unwrap();
     }
 
+    fn table(&self) -> Connection {
+        Connection::open(self.directory.path().join("messages.sqlite")).unwrap()
+    }
+
+    /// The segments that the table knows of.
+    fn noted(&self) -> Vec<i64> {
+        let table = self.table();
+        let mut select = table.prepare("SELECT id FROM messages_segments ORDER BY id").unwrap();
+        select.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
     /// How many envelopes lie in segments, and how many in their rows.
     fn placed(&self) -> (u32, u32) {
-        let file = Connection::open(self.directory.path().join("messages.sqlite")).unwrap();
-        file.query_row(
-            "SELECT count(segment), count(*) FILTER (WHERE length(envelope) > 0) FROM messages_queue",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .unwrap()
+        self.table()
+            .query_row(
+                "SELECT count(segment), count(*) FILTER (WHERE length(envelope) > 0) FROM messages_queue",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .unwrap()
     }
 }
 
@@ -156,6 +167,7 @@ async fn a_segment_goes_when_nothing_lies_in_it() {
     store(&queue, 201..=300).await;
     tidy(&queue).await;
     assert_eq!(files.segments(), ["00000002.envelopes"]);
+    assert_eq!(files.noted(), [2]);
     assert_eq!(positions(&queue).await, (201..=300).collect::<Vec<_>>());
 }
 

@@ -70,6 +70,7 @@ where
     clears_up_to_a_position(&store).await;
     clears_more_than_it_does_at_once(&store).await;
     shared_ends_stay_with_the_last_envelope(&store).await;
+    takes_many_long_ones_at_once(&store).await;
     counts_what_an_account_holds(&store).await;
     expires_the_oldest_of_all_devices(&store).await;
     drop(store);
@@ -157,6 +158,29 @@ async fn shared_ends_stay_with_the_last_envelope(store: &Store) {
     apply(store, vec![sharing(first, 604, 600)], Vec::new()).await;
     let page = store.read(first, Position(0), 10, PLENTY).await.expect("the store reads");
     assert_eq!(page.envelopes[0].envelope.len(), 1100, "one that was forgotten can come again");
+}
+
+async fn takes_many_long_ones_at_once(store: &Store) {
+    let devices = [device(14, 1), device(14, 2)];
+    let long = |position: u64| {
+        let bytes = Bytes::from(vec![position.to_le_bytes()[0]; 3_000]);
+        let device = devices[usize::from(position.is_multiple_of(2))];
+        Append { envelope: bytes.into(), ..append(device, position) }
+    };
+    apply(store, (25_000..25_200).map(long).collect(), Vec::new()).await;
+    let deletes = (25_000..25_100).map(|position| (long(position).device, Position(position))).collect();
+    apply(store, Vec::new(), deletes).await;
+    for device in devices {
+        let page = store.read(device, Position(0), 1_000, PLENTY).await.expect("the store reads");
+        assert_eq!(page.envelopes.len(), 50);
+        for stored in page.envelopes {
+            let expected = long(stored.position.0);
+            assert_eq!((stored.envelope, device), (expected.envelope, expected.device));
+        }
+    }
+    assert_eq!(volume(store, devices[0]).await, (100, 300_000));
+    store.clear(devices[0].aci, None, Position(26_000)).await.expect("the store clears");
+    assert_eq!(volume(store, devices[0]).await, (0, 0));
 }
 
 async fn counts_what_an_account_holds(store: &Store) {

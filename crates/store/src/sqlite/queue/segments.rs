@@ -71,6 +71,10 @@ impl Segments {
     pub(super) fn open(folder: &Path, last: i64) -> io::Result<Self> {
         if !folder.is_dir() {
             DirBuilder::new().mode(0o700).create(folder)?;
+            // Its own name must be there after a crash as well.
+            if let Some(parent) = folder.parent() {
+                File::open(parent)?.sync_all()?;
+            }
         }
         let segments = Self {
             folder: folder.to_owned(),
@@ -147,6 +151,11 @@ impl Segments {
         let rowless = self.rowless.lock();
         finished.retain(|id| Some(*id) != written && !rowless.contains_key(id));
         Ok(finished)
+    }
+
+    /// Whether there is a file of that segment.
+    pub(super) fn is_there(&self, id: i64) -> bool {
+        self.path(id).exists()
     }
 
     /// Bytes of a segment, and how long ago it was written to.

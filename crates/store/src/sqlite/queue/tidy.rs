@@ -73,7 +73,7 @@ impl SqliteQueue {
             self.tidy_one(segment).await?;
             self.tidied.lock().seen = segment;
         }
-        Ok(())
+        self.forget_removed().await
     }
 
     async fn tidy_one(&self, segment: i64) -> Result<(), StorageError> {
@@ -86,8 +86,22 @@ impl SqliteQueue {
             let move_some = |segments: Arc<Segments>| move |c: &Connection| move_some(c, &segments, segment);
             while self.database.write(move_some(Arc::clone(&self.segments))).await? {}
         }
-        self.database.write(move |connection| forget(connection, segment)).await?;
+        // The file first: on a full disk nothing can be written before there is room again.
         self.segments.remove(segment).map_err(StorageError::unavailable)
+    }
+
+    /// Forgets the segments that have been removed. One that was lost is remembered as long as rows name it.
+    async fn forget_removed(&self) -> Result<(), StorageError> {
+        for segment in self.database.read(noted).await? {
+            if self.segments.is_there(segment) {
+                continue;
+            }
+            let left = self.database.read(move |connection| left(connection, segment)).await?;
+            if left.envelopes == 0 {
+                self.database.write(move |connection| forget(connection, segment)).await?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -96,6 +110,11 @@ pub(super) fn highest(connection: &Connection) -> Result<i64, StorageError> {
     connection
         .query_row("SELECT coalesce(max(id), 0) FROM messages_segments", [], |row| row.get(0))
         .map_err(sql)
+}
+
+fn noted(connection: &Connection) -> Result<Vec<i64>, StorageError> {
+    let mut select = connection.prepare_cached("SELECT id FROM messages_segments").map_err(sql)?;
+    select.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(sql)
 }
 
 fn left(connection: &Connection, segment: i64) -> Result<Left, StorageError> {
