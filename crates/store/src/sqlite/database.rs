@@ -2,9 +2,11 @@
 
 use std::{
     fmt,
+    ops::RangeInclusive,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -15,8 +17,9 @@ use tokio::sync::Semaphore;
 
 use super::{migrations, writer::Writer};
 
-/// Reader connections per file. Reads are short; more would only contend for two cores.
-const READERS: usize = 4;
+/// Reader connections per file: one for each processor, within these bounds. Reads are short and nearly always of what is
+/// in memory; with more than there are processors they keep one another, and everybody else, from their turn.
+const READERS: RangeInclusive<usize> = 2..=8;
 
 /// How long a connection waits for another's lock. Only a checkpoint or a backup can hold one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -99,7 +102,7 @@ impl Database {
         migrations::migrate(&mut connection, schema)?;
         let readers = Readers {
             path: path.into(),
-            permits: Arc::new(Semaphore::new(READERS)),
+            permits: Arc::new(Semaphore::new(readers())),
             idle: Arc::new(Mutex::new(vec![connect(path, false)?])),
         };
         Ok(Self { writer: Writer::start(connection, thread_name(path))?, readers })
@@ -192,6 +195,11 @@ fn connect(path: &Path, writable: bool) -> Result<Connection, rusqlite::Error> {
     Ok(connection)
 }
 
+fn readers() -> usize {
+    thread::available_parallelism()
+        .map_or(*READERS.start(), |n| n.get().clamp(*READERS.start(), *READERS.end()))
+}
+
 fn thread_name(path: &Path) -> String {
     let stem = path.file_stem().map_or_else(|| PathBuf::from("store"), PathBuf::from);
     format!("{}-writer", stem.display())
@@ -257,7 +265,7 @@ mod tests {
     async fn panicking_reads_cost_no_reader() {
         let directory = tempfile::tempdir().unwrap();
         let database = database(&directory).await;
-        for _ in 0..=READERS {
+        for _ in 0..=readers() {
             let panicked: Result<(), _> = database.read(|_| panic!("on purpose")).await;
             assert!(panicked.is_err());
         }
