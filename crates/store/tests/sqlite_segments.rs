@@ -228,6 +228,9 @@ async fn one_file_that_is_lost_or_cut_short_holds_nothing_else_up() {
     let found = positions(&queue).await;
     assert!(found.len() > 40 && found.len() < 55, "{found:?}");
     assert_eq!((found.first(), found.last()), (Some(&101), Some(&201)));
+    let page = queue.read(device(), Position(0), 10, 100_000_000).await.unwrap();
+    assert_eq!((page.envelopes.len(), page.more), (10, true), "a small page goes on behind what is lost");
+    assert_eq!(page.envelopes[0].position, Position(101));
     store(&queue, 301..=400).await;
     assert_eq!(files.segments(), ["00000002.envelopes", "00000003.envelopes"]);
     // The rows stay: whoever finds the file again has the messages again.

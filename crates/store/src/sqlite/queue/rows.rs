@@ -53,8 +53,10 @@ pub(super) fn read(
          WHERE queue.aci = ?1 AND queue.device = ?2 AND queue.position > ?3
          ORDER BY queue.position LIMIT ?4",
     )?;
-    // One row more than asked for tells whether the page was cut.
-    let limit = i64::try_from(messages.max(1)).unwrap_or(i64::MAX).saturating_add(1);
+    // One row more than asked for tells whether the page was cut. What is passed over does not count, so that behind it
+    // the page goes on: there is no limit then (a negative one in SQLite) but the page's.
+    let one_more = i64::try_from(messages.max(1)).unwrap_or(i64::MAX).saturating_add(1);
+    let limit = if pass_over_lost { -1 } else { one_more };
     let mut rows = select.query(params![aci.as_bytes(), device_id.get(), row_id(after), limit])?;
     let mut reader = Reader::new(segments);
     let mut page = Vec::new();
