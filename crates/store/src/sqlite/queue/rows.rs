@@ -61,14 +61,19 @@ pub(super) fn read(
     let mut reader = Reader::new(segments);
     let mut page = Vec::new();
     let mut size = 0;
+    // Once for a page: there can be as many as a queue holds.
+    let mut complained = false;
     while let Some(row) = rows.next()? {
         if page.len() == messages.max(1) || (size > bytes && !page.is_empty()) {
             return Ok((page, true));
         }
         let row = match sealed_row(row, &mut reader) {
             Err(ReadError::NotThere(error)) if pass_over_lost => {
-                let position: i64 = row.get(0)?;
-                tracing::error!(%error, position, "a message is not in the file in which it should be");
+                if !complained {
+                    let position: i64 = row.get(0)?;
+                    tracing::error!(%error, position, "messages are not in the file in which they should be");
+                }
+                complained = true;
                 continue;
             }
             row => row?,
