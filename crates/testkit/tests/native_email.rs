@@ -85,7 +85,8 @@ async fn an_address_counts_once_its_code_is_handed_in() -> anyhow::Result<()> {
         let call = Call::post("/email/confirm").json(&json!({ "code": code }));
         https.send(call.authorization(&token)).await
     };
-    for wrong in ["", "0000", &code[1..], &code.replace(&code[..1], "z")] {
+    let other = if code.starts_with('z') { "y" } else { "z" };
+    for wrong in ["", "0000", &code[1..], &code.replacen(&code[..1], other, 1)] {
         let answer = confirm(&mut https, wrong).await?;
         assert_eq!(
             (answer.status.as_u16(), refusal(&answer).as_str()),
