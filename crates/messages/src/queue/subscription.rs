@@ -5,7 +5,7 @@
 //! has not had: at the beginning, and after a commit of something the reader had not taken.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -250,16 +250,19 @@ impl Subscription {
             Some(last) if page.more => complete_to.min(last.position),
             _ => complete_to,
         };
-        let mut merged = BTreeMap::new();
-        for StoredEnvelope { position, envelope } in page.envelopes {
-            if !hidden.contains(&position) {
-                merged.insert(position, Delivery { position, envelope, ephemeral: false });
-            }
-        }
-        merged.extend(memory.into_iter().map(|delivery| (delivery.position, delivery)));
-        let known = merged.len();
-        let deliveries: Vec<_> =
-            merged.into_values().take_while(|delivery| delivery.position <= complete_to).take(max).collect();
+        let stored = page.envelopes.into_iter().filter(|stored| !hidden.contains(&stored.position));
+        let stored = stored.map(|StoredEnvelope { position, envelope }| Delivery {
+            position,
+            envelope,
+            ephemeral: false,
+        });
+        // Mostly there is nothing in memory beside a page, and there is nothing to sort.
+        let mut deliveries = memory;
+        deliveries.extend(stored);
+        deliveries.sort_by_key(|delivery| delivery.position);
+        deliveries.dedup_by_key(|delivery| delivery.position);
+        let known = deliveries.len();
+        deliveries.truncate(max.min(deliveries.partition_point(|delivery| delivery.position <= complete_to)));
         if page.more || deliveries.len() < known {
             self.slot.note_backlog();
         }
