@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use messages::{Append, Batch, Position, QueueStore};
+use messages::{Append, Batch, Position, QueueStore, SharedBody};
 use protocol::{
     Aci, DeviceAddress, DeviceId,
     ambient::{SeededEntropy, StorageError},
@@ -141,6 +141,43 @@ async fn many_at_once_lie_in_a_segment_and_few_in_their_rows() {
     store(&queue, 301..=400).await;
     assert_eq!(files.segments(), ["00000001.envelopes", "00000002.envelopes"], "an old one is left alone");
     assert_eq!(positions(&queue).await.len(), 303);
+}
+
+#[tokio::test]
+async fn what_each_device_gets_lies_side_by_side_and_is_read_in_its_order() {
+    let files = Store::new();
+    let queue = files.open().await;
+    let of = |id: u32| DeviceAddress { device_id: DeviceId::try_from(id).unwrap(), ..device() };
+    let shared = SharedBody::stored(Position(1_000), Bytes::from(vec![7; 500]));
+    let body_of = |position: u64| (position.is_multiple_of(7)).then(|| shared.clone());
+    let appends = (1..=150).map(|position| {
+        // Every tenth lies in its row, between others that do not.
+        let mut append = append(position, if position.is_multiple_of(10) { 50 } else { LEN });
+        append.device = of(u32::try_from(position % 3).unwrap() + 1);
+        append.envelope.shared = body_of(position);
+        append
+    });
+    let appends: Vec<_> = appends.collect();
+    queue.apply(Batch { appends: appends.clone(), deletes: Vec::new() }).await.unwrap();
+    let in_file: Vec<(u32, i64)> = {
+        let table = files.table();
+        let mut select = table
+            .prepare("SELECT device, position FROM messages_queue WHERE segment IS NOT NULL ORDER BY at")
+            .unwrap();
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    };
+    assert!(in_file.is_sorted() && in_file.len() == 135, "{in_file:?}");
+    for id in [1, 2, 3] {
+        let page = queue.read(of(id), Position(0), 100, 100_000_000).await.unwrap();
+        let expected = appends.iter().filter(|append| append.device == of(id));
+        let expected: Vec<_> = expected.map(|append| (append.position, append.envelope.clone())).collect();
+        let read: Vec<_> =
+            page.envelopes.into_iter().map(|stored| (stored.position, stored.envelope)).collect();
+        assert_eq!(read, expected);
+        let page = queue.read(of(id), Position(0), 100, 3 * LEN).await.unwrap();
+        assert_eq!((page.envelopes.len(), page.more), (3, true), "no more than asked for");
+    }
 }
 
 #[tokio::test]

@@ -81,14 +81,18 @@ impl SealedBatch {
     }
 
     /// Writes what is long to a segment, if it is worth it. The piece is to be kept until the rows are committed.
+    ///
+    /// What one device gets lies side by side there, in its order, so that it is read at once.
     pub(super) fn place(&mut self, segments: &Segments) -> Result<Option<Piece>, StorageError> {
         let is_long = |append: &&mut SealedAppend| append.sealed.len() >= PLACED_MIN;
-        let bytes: usize = self.appends.iter_mut().filter(is_long).map(|append| append.sealed.len()).sum();
+        let mut long: Vec<_> = self.appends.iter_mut().filter(is_long).collect();
+        let bytes: usize = long.iter().map(|append| append.sealed.len()).sum();
         if bytes < PIECE_MIN {
             return Ok(None);
         }
+        long.sort_unstable_by_key(|append| (append.device, append.position));
         let mut written = Vec::with_capacity(bytes);
-        for append in self.appends.iter_mut().filter(is_long) {
+        for append in long {
             let (at, length) = (signed(written.len()), signed(append.sealed.len()));
             written.append(&mut append.sealed);
             append.spot = Some(Spot { segment: 0, at, length });

@@ -1,7 +1,8 @@
 //! Rows of the queue: reading them, and what their seals are bound to.
 
-use std::io;
+use std::{io, slice};
 
+use bytes::Bytes;
 use messages::{Position, Volume};
 use protocol::{Aci, DeviceAddress, ambient::StorageError};
 use rusqlite::{Connection, Row, params};
@@ -13,7 +14,9 @@ use crate::sqlite::sql;
 /// A sealed envelope as it was read.
 pub(super) struct SealedRow {
     pub(super) position: i64,
-    pub(super) sealed: Vec<u8>,
+    /// Empty until it has been fetched from its segment, if it lies in one.
+    pub(super) sealed: Bytes,
+    spot: Option<Spot>,
     /// The id of the end it shares with others.
     pub(super) shared: Option<i64>,
     /// That end, sealed; it is there whenever there is an id.
@@ -63,36 +66,65 @@ pub(super) fn read(
     let mut size = 0;
     // Once for a page: there can be as many as a queue holds.
     let mut complained = false;
+    let mut more = false;
     while let Some(row) = rows.next()? {
         if page.len() == messages.max(1) || (size > bytes && !page.is_empty()) {
-            return Ok((page, true));
+            more = true;
+            break;
         }
-        let row = match sealed_row(row, &mut reader) {
-            Err(ReadError::NotThere(error)) if pass_over_lost => {
-                if !complained {
-                    let position: i64 = row.get(0)?;
-                    tracing::error!(%error, position, "messages are not in the file in which they should be");
+        let mut row = SealedRow::of(row)?;
+        if pass_over_lost {
+            // One by one: what lies beside a lost one may be there.
+            match fetch(slice::from_mut(&mut row), &mut reader) {
+                Err(ReadError::NotThere(error)) => {
+                    if !complained {
+                        let position = row.position;
+                        tracing::error!(%error, position, "messages are not in the file in which they should be");
+                    }
+                    complained = true;
+                    continue;
                 }
-                complained = true;
-                continue;
+                fetched => fetched?,
             }
-            row => row?,
-        };
-        size += row.sealed.len() + row.body.as_ref().map_or(0, Vec::len);
+        }
+        size += row.len();
         page.push(row);
     }
-    Ok((page, false))
+    if !pass_over_lost {
+        fetch(&mut page, &mut reader)?;
+    }
+    Ok((page, more))
 }
 
-fn sealed_row(row: &Row<'_>, segments: &mut Reader<'_>) -> Result<SealedRow, ReadError> {
-    let sealed = match spot(row, 4)? {
-        None => row.get(1)?,
-        Some(spot) => segments.read(spot).map_err(|error| match error.kind() {
+impl SealedRow {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let spot = spot(row, 4)?;
+        let sealed = if spot.is_none() { row.get::<_, Vec<u8>>(1)?.into() } else { Bytes::new() };
+        Ok(Self { position: row.get(0)?, sealed, spot, shared: row.get(2)?, body: row.get(3)? })
+    }
+
+    /// Bytes that it takes, fetched or not.
+    fn len(&self) -> usize {
+        self.spot.map_or(self.sealed.len(), Spot::bytes) + self.body.as_ref().map_or(0, Vec::len)
+    }
+}
+
+/// Fetches what lies in segments; what lies side by side, as a batch has put what one device gets, in one go.
+fn fetch(page: &mut [SealedRow], segments: &mut Reader<'_>) -> Result<(), ReadError> {
+    let joined =
+        |spot: Option<Spot>, next: Option<Spot>| spot.zip(next).and_then(|(spot, next)| spot.joined(next));
+    for run in page.chunk_by_mut(|row, next| joined(row.spot, next.spot).is_some()) {
+        let Some(spot) = run.iter().map(|row| row.spot).reduce(joined).flatten() else { continue };
+        let mut bytes = segments.read(spot).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => ReadError::NotThere(error),
             _ => ReadError::Storage(StorageError::unavailable(error)),
-        })?,
-    };
-    Ok(SealedRow { position: row.get(0)?, sealed, shared: row.get(2)?, body: row.get(3)? })
+        })?;
+        for row in run {
+            let length = row.spot.map_or(0, Spot::bytes);
+            row.sealed = bytes.split_to(length.min(bytes.len()));
+        }
+    }
+    Ok(())
 }
 
 /// Where the envelope of a row lies, if in a segment: the three columns from that one on.

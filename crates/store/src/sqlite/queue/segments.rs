@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::ambient::StorageError;
 
@@ -32,6 +33,22 @@ pub(super) struct Spot {
     pub(super) segment: i64,
     pub(super) at: i64,
     pub(super) length: i64,
+}
+
+impl Spot {
+    /// Bytes that lie there.
+    pub(super) fn bytes(self) -> usize {
+        usize::try_from(self.length).unwrap_or_default()
+    }
+
+    /// Up to and including a spot behind this one, if that begins where this one ends.
+    pub(super) fn joined(self, next: Self) -> Option<Self> {
+        let adjoins = self.segment == next.segment && self.at.checked_add(self.length) == Some(next.at);
+        // What a row says is not relied on.
+        let sound = self.length >= 0 && next.length >= 0;
+        let length = self.length.checked_add(next.length).filter(|_| adjoins && sound)?;
+        Some(Self { length, ..self })
+    }
 }
 
 /// The segments of one database.
@@ -59,7 +76,7 @@ pub(super) struct Piece {
     rowless: Arc<Mutex<HashMap<i64, usize>>>,
 }
 
-/// Reads one envelope after another, most of which lie in the same segment.
+/// Reads one spot after another, most of which lie in the same segment.
 pub(super) struct Reader<'a> {
     segments: &'a Segments,
     last: Option<(i64, Arc<File>)>,
@@ -125,7 +142,7 @@ impl Segments {
     }
 
     /// Reads what lies there.
-    pub(super) fn read(&self, spot: Spot) -> io::Result<Vec<u8>> {
+    pub(super) fn read(&self, spot: Spot) -> io::Result<Bytes> {
         Reader::new(self).read(spot)
     }
 
@@ -193,7 +210,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads what lies there.
-    pub(super) fn read(&mut self, Spot { segment, at, length }: Spot) -> io::Result<Vec<u8>> {
+    pub(super) fn read(&mut self, Spot { segment, at, length }: Spot) -> io::Result<Bytes> {
         let wrong = |_| io::Error::from(io::ErrorKind::InvalidData);
         let file = match &self.last {
             Some((id, file)) if *id == segment => file,
@@ -201,7 +218,7 @@ impl<'a> Reader<'a> {
         };
         let mut bytes = vec![0; usize::try_from(length).map_err(wrong)?];
         file.read_exact_at(&mut bytes, u64::try_from(at).map_err(wrong)?)?;
-        Ok(bytes)
+        Ok(bytes.into())
     }
 }
 

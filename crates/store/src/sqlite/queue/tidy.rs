@@ -155,7 +155,7 @@ fn move_some(connection: &Connection, segments: &Segments, segment: i64) -> Resu
     for (position, spot) in &some {
         let Some(spot) = spot else { continue };
         let sealed = segments.read(*spot).map_err(StorageError::unavailable)?;
-        update.execute(params![position, sealed]).map_err(sql)?;
+        update.execute(params![position, &sealed[..]]).map_err(sql)?;
     }
     Ok(!some.is_empty())
 }
