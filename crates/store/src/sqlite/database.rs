@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 use protocol::ambient::StorageError;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use tokio::sync::Semaphore;
 
 use super::{migrations, writer::Writer};
@@ -190,6 +190,8 @@ fn connect(path: &Path, writable: bool) -> Result<Connection, rusqlite::Error> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    // Otherwise a statement is compiled anew whenever a value is bound that its plan might depend on, a `LIMIT` for one.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(connection)
@@ -215,6 +217,8 @@ pub(super) fn commit_failed(error: &rusqlite::Error) -> StorageError {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::{super::sql, *};
 
     fn count(connection: &Connection) -> Result<u32, StorageError> {
@@ -270,6 +274,20 @@ mod tests {
             assert!(panicked.is_err());
         }
         assert_eq!(database.read(count).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_bound_limit_does_not_have_a_statement_compiled_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let compiled_anew = |connection: &Connection| {
+            let mut select = connection.prepare_cached("SELECT x FROM t ORDER BY x LIMIT ?1").map_err(sql)?;
+            for limit in [1, 2, 3] {
+                let mut rows = select.query([limit]).map_err(sql)?;
+                while rows.next().map_err(sql)?.is_some() {}
+            }
+            Ok(select.get_status(StatementStatus::RePrepare))
+        };
+        assert_eq!(database(&directory).await.read(compiled_anew).await.unwrap(), 0);
     }
 
     #[tokio::test]
