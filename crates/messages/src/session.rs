@@ -128,8 +128,7 @@ impl DeliverySession {
     /// The device has answered a request. A 2xx settles the envelope; anything else leaves it in the queue
     /// for the next connection. Answers to unknown or settled requests mean nothing.
     pub fn answered(&mut self, request_id: u64, status: u16) -> Option<Settled> {
-        let index = self.outstanding.binary_search_by_key(&request_id, |outstanding| outstanding.request_id);
-        let outstanding = self.outstanding.remove(index.ok()?)?;
+        let outstanding = self.take(request_id)?;
         if self.outstanding.is_empty() {
             // A drained window's worth of table is not worth keeping while the connection idles.
             self.outstanding.shrink_to(WINDOW / 16);
@@ -138,6 +137,15 @@ impl DeliverySession {
         let accepted = (200..300).contains(&status);
         (accepted && (position.is_some() || outstanding.receipt.is_some()))
             .then_some(Settled { position, receipt: outstanding.receipt })
+    }
+
+    fn take(&mut self, request_id: u64) -> Option<Outstanding> {
+        // Most devices answer in order.
+        if let Some(first) = self.outstanding.pop_front_if(|first| first.request_id == request_id) {
+            return Some(first);
+        }
+        let index = self.outstanding.binary_search_by_key(&request_id, |outstanding| outstanding.request_id);
+        self.outstanding.remove(index.ok()?)
     }
 
     /// The queue-empty notice, once, when everything that was waiting at the beginning has been sent and
