@@ -3,19 +3,15 @@
 use std::{
     fmt,
     ops::RangeInclusive,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::Arc,
     thread,
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use protocol::ambient::StorageError;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
-use tokio::sync::Semaphore;
 
-use super::{migrations, writer::Writer};
+use super::{migrations, readers::Readers, writer::Writer};
 
 /// Reader connections per file: one for each processor, within these bounds. Reads are short and nearly always of what is
 /// in memory; with more than there are processors they keep one another, and everybody else, from their turn.
@@ -84,14 +80,6 @@ impl fmt::Debug for Database {
     }
 }
 
-/// Connections to read on. The first is opened with the file; more, up to the number of permits, when as many
-/// reads come together: each keeps some 200 KB of pages and schema.
-struct Readers {
-    path: Arc<Path>,
-    permits: Arc<Semaphore>,
-    idle: Arc<Mutex<Vec<Connection>>>,
-}
-
 impl Database {
     /// Opens the file and brings its schema up to date. With `create`, a missing file is made; without, it
     /// is [`OpenError::Missing`], so that a wrong path never starts an empty server.
@@ -105,11 +93,7 @@ impl Database {
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         migrations::migrate(&mut connection, schema)?;
-        let readers = Readers {
-            path: path.into(),
-            permits: Arc::new(Semaphore::new(readers())),
-            idle: Arc::new(Mutex::new(vec![connect(path, false)?])),
-        };
+        let readers = Readers::open(path, readers(), |path| connect(path, false))?;
         Ok(Self { writer: Writer::start(connection, thread_name(path))?, readers })
     }
 
@@ -138,24 +122,7 @@ impl Database {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
-        let permits = Arc::clone(&self.readers.permits);
-        let permit = permits.acquire_owned().await.map_err(StorageError::unavailable)?;
-        let (path, idle) = (Arc::clone(&self.readers.path), Arc::clone(&self.readers.idle));
-        tokio::task::spawn_blocking(move || {
-            // Given back when the read ends, not when its caller comes to hear of it.
-            let _permit = permit;
-            let free = idle.lock().pop();
-            let connection = match free {
-                Some(connection) => connection,
-                None => connect(&path, false).map_err(StorageError::unavailable)?,
-            };
-            // A bug in one read must not cost the file a reader.
-            let outcome = catch_unwind(AssertUnwindSafe(|| work(&connection)));
-            idle.lock().push(connection);
-            outcome.unwrap_or_else(|_| Err(StorageError::unavailable("the read panicked")))
-        })
-        .await
-        .map_err(StorageError::unavailable)?
+        self.readers.read(work).await
     }
 
     /// Waits until everything submitted has been committed, then stops the writer.
@@ -222,6 +189,12 @@ pub(super) fn commit_failed(error: &rusqlite::Error) -> StorageError {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::pin,
+        sync::Arc,
+        task::{Context, Poll, Waker},
+    };
+
     use rusqlite::StatementStatus;
 
     use super::{super::sql, *};
@@ -279,6 +252,48 @@ mod tests {
             assert!(panicked.is_err());
         }
         assert_eq!(database.read(count).await.unwrap(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn every_read_of_a_crowd_is_answered() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Arc::new(database(&directory).await);
+        let reads = (0..5_000_u32).map(|i| {
+            let database = Arc::clone(&database);
+            tokio::spawn(async move {
+                // Now and then the line is empty, and a reader leaves while another read joins.
+                if i % 50 == 0 {
+                    tokio::time::sleep(Duration::from_micros(u64::from(i))).await;
+                }
+                match i % 3 {
+                    0 => database.read(|_| panic!("on purpose")).await,
+                    1 => database.read(|_| Err(StorageError::unavailable("on purpose"))).await,
+                    _ => database.read(move |c| count(c).map(|count| count + i)).await,
+                }
+            })
+        });
+        for (i, read) in (0..).zip(reads.collect::<Vec<_>>()) {
+            let read = tokio::time::timeout(Duration::from_secs(30), read).await.unwrap().unwrap();
+            assert_eq!(read.ok(), (i % 3 == 2).then_some(i));
+        }
+    }
+
+    #[test]
+    fn a_runtime_that_ends_leaves_no_reader_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let first = runtime();
+        let database = first.block_on(database(&directory));
+        let handle = first.handle().clone();
+        first.shutdown_background();
+        // Work for a runtime that has ended is dropped before it has begun.
+        let entered = handle.enter();
+        let in_vain = pin!(database.read(count)).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(in_vain, Poll::Ready(Err(_))), "{in_vain:?}");
+        drop(entered);
+        for _ in 0..=readers() {
+            assert_eq!(runtime().block_on(database.read(count)).unwrap(), 0);
+        }
     }
 
     #[tokio::test]

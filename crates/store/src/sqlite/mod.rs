@@ -11,6 +11,7 @@ mod keys;
 mod migrations;
 mod profiles;
 mod queue;
+mod readers;
 mod reports;
 mod sessions;
 mod wake_log;
