@@ -15,8 +15,8 @@ pub(crate) struct Queue {
     /// Milliseconds that a message for a connected device waits for its acknowledgement before it is written to
     /// disk. Longer saves writes; senders to slow readers wait so much longer.
     pub(crate) grace_ms: u64,
-    /// Milliseconds that deletions wait to be written together. What waits when the machine loses power is
-    /// delivered again.
+    /// Milliseconds that deletions wait to be written together, or for the next message to be written. What waits when the
+    /// server is killed is delivered again.
     pub(crate) delete_linger_ms: u64,
     /// Bytes of messages that may wait for the disk; beyond it senders are asked to try again.
     pub(crate) pending_bytes_max: usize,

@@ -74,7 +74,7 @@ impl Default for QueueConfig {
     fn default() -> Self {
         Self {
             grace: Duration::from_millis(20),
-            delete_linger: Duration::from_millis(25),
+            delete_linger: Duration::from_millis(100),
             pending_bytes_max: 64 * 1024 * 1024,
             lifetime: Duration::from_hours(30 * 24),
             account_max: Volume { envelopes: 500_000, bytes: 1 << 30 },
