@@ -1,6 +1,5 @@
 //! Server delivery receipts: telling a sender that a device has its message.
 
-use bytes::Bytes;
 use protocol::{
     Aci, DeviceId, ServiceId,
     ambient::Timestamp,
@@ -38,12 +37,12 @@ impl Receipt {
         Envelope {
             r#type: Some(EnvelopeType::ServerDeliveryReceipt as i32),
             client_timestamp: Some(self.client_timestamp.as_millis()),
-            source_service_id: Some(Bytes::from(self.addressee.to_binary())),
+            source_service_id: Some(self.addressee.to_binary()),
             source_device: Some(acknowledged_by.get().into()),
-            destination_service_id: Some(Bytes::from(ServiceId::Aci(self.sender).to_binary())),
+            destination_service_id: Some(ServiceId::Aci(self.sender).to_binary()),
             server_timestamp: Some(now.as_millis()),
             urgent: Some(false),
-            server_guid: Some(Bytes::copy_from_slice(&guid)),
+            server_guid: Some(guid.to_vec()),
             ..Envelope::default()
         }
     }

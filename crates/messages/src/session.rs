@@ -185,8 +185,8 @@ mod tests {
         let mut envelope = Envelope {
             r#type: Some(EnvelopeType::DoubleRatchet as i32),
             client_timestamp: Some(77),
-            source_service_id: Some(ServiceId::Aci(SENDER).to_binary().into()),
-            destination_service_id: Some(ServiceId::Aci(READER).to_binary().into()),
+            source_service_id: Some(ServiceId::Aci(SENDER).to_binary()),
+            destination_service_id: Some(ServiceId::Aci(READER).to_binary()),
             ..Envelope::default()
         };
         change(&mut envelope);
@@ -232,7 +232,7 @@ mod tests {
     fn no_receipt_for_sealed_own_and_receipt_envelopes() {
         let changes: [fn(&mut Envelope); 3] = [
             |e| e.source_service_id = None,
-            |e| e.source_service_id = Some(ServiceId::Aci(READER).to_binary().into()),
+            |e| e.source_service_id = Some(ServiceId::Aci(READER).to_binary()),
             |e| e.r#type = Some(EnvelopeType::ServerDeliveryReceipt as i32),
         ];
         for change in changes {

@@ -69,21 +69,21 @@ pub struct Envelope {
     #[prost(bool, optional, tag = "16")]
     pub story: Option<bool>,
     /// Handed back by a client that reports the message as spam.
-    #[prost(bytes = "bytes", optional, tag = "17")]
-    pub report_spam_token: Option<Bytes>,
+    #[prost(bytes = "vec", optional, tag = "17")]
+    pub report_spam_token: Option<Vec<u8>>,
     /// The sender; absent under sealed sender.
-    #[prost(bytes = "bytes", optional, tag = "19")]
-    pub source_service_id: Option<Bytes>,
+    #[prost(bytes = "vec", optional, tag = "19")]
+    pub source_service_id: Option<Vec<u8>>,
     /// The identity the message was addressed to.
-    #[prost(bytes = "bytes", optional, tag = "20")]
-    pub destination_service_id: Option<Bytes>,
+    #[prost(bytes = "vec", optional, tag = "20")]
+    pub destination_service_id: Option<Vec<u8>>,
     /// Names this copy of the message on this server: a random UUID.
-    #[prost(bytes = "bytes", optional, tag = "21")]
-    pub server_guid: Option<Bytes>,
+    #[prost(bytes = "vec", optional, tag = "21")]
+    pub server_guid: Option<Vec<u8>>,
     /// The account's new phone-number identity, on the messages by which a number change reaches its other
     /// devices.
-    #[prost(bytes = "bytes", optional, tag = "22")]
-    pub updated_pni: Option<Bytes>,
+    #[prost(bytes = "vec", optional, tag = "22")]
+    pub updated_pni: Option<Vec<u8>>,
 }
 
 /// The parts of a serialized envelope by which the server decides what to do with it.

@@ -12,13 +12,13 @@ fn from_fields(fields: &Value) -> Envelope {
     let number = |name: &str| fields.get(name).map(|value| value.as_str().unwrap().parse().unwrap());
     let data = |name: &str| {
         let text = fields.get(format!("{name}_hex"))?.as_str().unwrap();
-        Some(Bytes::from(hex::decode(text).unwrap()))
+        Some(hex::decode(text).unwrap())
     };
     Envelope {
         r#type: fields["type"].as_i64().map(|kind| kind.try_into().unwrap()),
         client_timestamp: number("clientTimestamp"),
         source_device: fields.get("sourceDevice").map(|id| id.as_u64().unwrap().try_into().unwrap()),
-        content: data("content"),
+        content: data("content").map(Bytes::from),
         server_timestamp: number("serverTimestamp"),
         ephemeral: None,
         urgent: fields.get("urgent").and_then(Value::as_bool),

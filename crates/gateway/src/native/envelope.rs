@@ -43,9 +43,9 @@ impl MessageBody {
     /// What a client is shown of a delivery; nothing if it is no envelope, which cannot be.
     pub(crate) fn of(delivery: &Delivery) -> Option<Self> {
         let envelope = Envelope::decode(delivery.envelope.to_bytes()).ok()?;
-        let id = |bytes: &Option<_>| {
-            let bytes: &bytes::Bytes = bytes.as_ref()?;
-            ServiceId::from_binary(bytes).ok().map(|id| id.to_string())
+        let id = |bytes: &Option<Vec<u8>>| {
+            let id = ServiceId::from_binary(bytes.as_ref()?).ok()?;
+            Some(id.to_string())
         };
         Some(Self {
             id: delivery.position.0.to_string(),

@@ -94,12 +94,12 @@ impl Stamp {
             r#type: Some(kind as i32),
             client_timestamp: Some(self.client_timestamp.as_millis()),
             source_device: self.source.map(|source| source.device_id.get().into()),
-            source_service_id: self.source.map(|source| ServiceId::Aci(source.aci).to_binary().into()),
-            destination_service_id: Some(destination.to_binary().into()),
+            source_service_id: self.source.map(|source| ServiceId::Aci(source.aci).to_binary()),
+            destination_service_id: Some(destination.to_binary()),
             server_timestamp: Some(self.server_timestamp.as_millis()),
             urgent: Some(self.urgent),
             story: self.story.then_some(true),
-            server_guid: Some(Bytes::copy_from_slice(guid.as_bytes())),
+            server_guid: Some(guid.as_bytes().to_vec()),
             ..Envelope::default()
         }
     }
@@ -129,10 +129,10 @@ impl MessageService {
 
     /// What a recipient hands back to report that copy. A message from nobody known, or from the recipient
     /// itself, is not reported.
-    fn report_token(&self, stamp: &Stamp, guid: Uuid, recipient: Aci) -> Option<Bytes> {
+    fn report_token(&self, stamp: &Stamp, guid: Uuid, recipient: Aci) -> Option<Vec<u8>> {
         let source = stamp.source.map(|source| source.aci).filter(|source| *source != recipient)?;
         let message = ReportedMessage { guid, source, recipient };
-        Some(Bytes::copy_from_slice(&self.0.report_tokens.issue(&message, stamp.server_timestamp)))
+        Some(self.0.report_tokens.issue(&message, stamp.server_timestamp).to_vec())
     }
 
     /// Settles an envelope for good that a device has fetched, and tells the sender's devices so. Answers whether there

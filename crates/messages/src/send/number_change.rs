@@ -33,7 +33,7 @@ impl MessageService {
         let options = SendOptions { timestamp: at, ephemeral: false, urgent: true };
         let stamp = self.stamp(Some(source), &options, false);
         let mut envelope = stamp.envelope(self.0.entropy.uuid(), ServiceId::Aci(device.aci), kind);
-        envelope.updated_pni = Some(Bytes::copy_from_slice(updated_pni.0.as_bytes()));
+        envelope.updated_pni = Some(updated_pni.0.as_bytes().to_vec());
         envelope.content = Some(content);
         let envelope = Bytes::from(envelope.encode_to_vec());
         self.0.queue.append(device, envelope, Urgency::Urgent)?.settled().await?;
