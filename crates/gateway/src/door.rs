@@ -6,6 +6,7 @@ use auth::audit::from_peer;
 use axum::{Router, body::Body, response::IntoResponse};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, uri::PathAndQuery};
+use protocol::ambient::Timestamp;
 use tokio::time::{error::Elapsed, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
@@ -129,9 +130,14 @@ impl Door {
         }
     }
 
+    /// The present moment.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.services.parts().clock.now()
+    }
+
     /// The present moment as the value of [`TIMESTAMP`].
     pub(crate) fn timestamp(&self) -> HeaderValue {
-        HeaderValue::from(self.0.services.parts().clock.now().as_millis())
+        HeaderValue::from(self.now().as_millis())
     }
 
     async fn route(&self, request: Request<Body>, too_late: StatusCode) -> Response<Body> {

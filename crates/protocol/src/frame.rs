@@ -15,13 +15,12 @@ use prost::{
     },
 };
 
-use crate::ambient::Timestamp;
+mod ready;
+
+pub use ready::{JsonAnswer, ServerRequest};
 
 /// Most headers in one request or response; more make the frame malformed. Clients send fewer than ten.
 pub const MAX_HEADERS: usize = 64;
-
-/// The header by which a client learns the server's time, in milliseconds since the epoch.
-const TIMESTAMP_HEADER: &str = "X-Signal-Timestamp:";
 
 const KIND: u32 = 1;
 const REQUEST: u32 = 2;
@@ -131,85 +130,6 @@ impl Frame {
 pub fn parse_header(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once(':')?;
     Some((name.trim(), value.trim()))
-}
-
-/// A request of the server to a client, written without being put together first: every delivered message
-/// passes here.
-#[derive(Clone, Copy)]
-pub struct ServerRequest<'a> {
-    path: &'static str,
-    body: Option<&'a [&'a [u8]]>,
-    id: u64,
-    now: Timestamp,
-}
-
-impl<'a> ServerRequest<'a> {
-    /// Hands an envelope to a client: `PUT /api/v1/message`. The envelope is the pieces in a row.
-    pub fn delivery(id: u64, envelope: &'a [&'a [u8]], now: Timestamp) -> Self {
-        Self { path: "/api/v1/message", body: Some(envelope), id, now }
-    }
-
-    /// Tells a client that it has everything that had waited: `PUT /api/v1/queue/empty`.
-    pub fn queue_empty(id: u64, now: Timestamp) -> Self {
-        Self { path: "/api/v1/queue/empty", body: None, id, now }
-    }
-
-    /// Bytes that [`encode`](Self::encode) writes.
-    pub fn encoded_len(&self) -> usize {
-        varint_len(REQUEST_KIND) + chunk_len_of(self.len())
-    }
-
-    /// Writes the frame.
-    pub fn encode(&self, out: &mut impl BufMut) {
-        put_start(out, REQUEST_KIND, REQUEST, self.len());
-        put_chunk(out, request::VERB, b"PUT");
-        put_chunk(out, request::PATH, self.path.as_bytes());
-        if let Some(pieces) = self.body {
-            encode_key(request::BODY, WireType::LengthDelimited, out);
-            encode_varint(total_len(pieces) as u64, out);
-            for piece in pieces {
-                out.put_slice(piece);
-            }
-        }
-        put_varint(out, request::ID, self.id);
-        encode_key(request::HEADERS, WireType::LengthDelimited, out);
-        encode_varint(self.header_len() as u64, out);
-        out.put_slice(TIMESTAMP_HEADER.as_bytes());
-        put_decimal(out, self.now.as_millis());
-    }
-
-    /// Bytes of the request inside the frame.
-    fn len(&self) -> usize {
-        chunk_len(b"PUT")
-            + chunk_len(self.path.as_bytes())
-            + self.body.map_or(0, |pieces| chunk_len_of(total_len(pieces)))
-            + varint_len(self.id)
-            + chunk_len_of(self.header_len())
-    }
-
-    fn header_len(&self) -> usize {
-        TIMESTAMP_HEADER.len() + self.now.as_millis().checked_ilog10().unwrap_or(0) as usize + 1
-    }
-}
-
-fn total_len(pieces: &[&[u8]]) -> usize {
-    pieces.iter().map(|piece| piece.len()).sum()
-}
-
-fn put_decimal(out: &mut impl BufMut, value: u64) {
-    // The largest has twenty digits.
-    let mut digits = [0; 20];
-    let mut first = digits.len();
-    let mut rest = value;
-    loop {
-        first -= 1;
-        digits[first] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.put_slice(&digits[first..]);
 }
 
 mod request {

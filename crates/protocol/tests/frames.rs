@@ -161,6 +161,21 @@ proptest! {
     }
 
     #[test]
+    fn json_answers_are_what_the_general_encoder_writes(id: u64, body: Vec<u8>, millis: u64) {
+        let answer = frame::JsonAnswer { id, body: &body, now: Timestamp::from_millis(millis) };
+        let mut out = Vec::new();
+        answer.encode(&mut out);
+        prop_assert_eq!(out.len(), answer.encoded_len());
+        let headers = vec![
+            "content-type:application/json".to_owned(),
+            format!("content-length:{}", body.len()),
+            format!("x-signal-timestamp:{millis}"),
+        ];
+        let whole = ResponseFrame { id, status: 200, message: "OK".to_owned(), headers, body: Some(body.into()) };
+        prop_assert_eq!(&out[..], &Frame::Response(whole).encode()[..]);
+    }
+
+    #[test]
     fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>) {
         let _ = Frame::decode(bytes.into());
     }

@@ -12,11 +12,13 @@ use std::{
 };
 
 use axum::body::Body;
+use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use http::{HeaderMap, Request, StatusCode};
 use messages::{DeliverySession, Outbound, Subscription, Watch, session::Settled};
 use protocol::{
-    frame::{Frame, RequestFrame, ServerRequest},
+    ambient::Timestamp,
+    frame::{Frame, JsonAnswer, RequestFrame, ServerRequest},
     websocket::Message,
 };
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -55,10 +57,18 @@ const SILENCE_EVERY: u8 = 16;
 
 enum Event {
     Received(Result<Message, Unreadable>),
-    Answered(Option<Frame>),
+    Answered(Option<Answer>),
     QueueChanged,
     Idle,
     Stopping,
+}
+
+/// What a client is answered.
+enum Answer {
+    /// Its messages were accepted: nearly always. The body is in JSON.
+    Accepted { id: u64, body: Bytes, now: Timestamp },
+    /// Something else.
+    Frame(Frame),
 }
 
 /// What a client asks for.
@@ -76,7 +86,7 @@ struct Open {
     delivery: Option<Delivery>,
     /// In place of a delivery, for a device that wants none.
     watch: Option<Watch>,
-    in_flight: FuturesUnordered<BoxFuture<'static, Option<Frame>>>,
+    in_flight: FuturesUnordered<BoxFuture<'static, Option<Answer>>>,
     idle: Idle,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     bursts: u8,
@@ -260,7 +270,7 @@ impl Open {
         if self.in_flight.len() >= SOCKET_REQUESTS_MAX {
             let now = self.chat.door.timestamp();
             let busy = |id| frames::bare_response(id, StatusCode::SERVICE_UNAVAILABLE, &now);
-            self.enclose(id.map(busy));
+            self.enclose(id.map(busy).map(Answer::Frame));
             return Ok(());
         }
         let (door, origin) = (self.chat.door.clone(), self.chat.origin);
@@ -313,12 +323,13 @@ impl Open {
     }
 
     fn announce_empty(&mut self) {
-        let empty = self.delivery.as_mut().and_then(|delivery| delivery.session.queue_empty());
-        self.enclose_deliveries(empty);
+        if let Some(empty) = self.delivery.as_mut().and_then(|delivery| delivery.session.queue_empty()) {
+            self.enclose_deliveries([empty]);
+        }
     }
 
     fn enclose_deliveries(&mut self, outbound: impl IntoIterator<Item = Outbound>) {
-        let now = self.chat.door.services().parts().clock.now();
+        let now = self.chat.door.now();
         for outbound in outbound {
             match outbound {
                 Outbound::Message { request_id, envelope } => {
@@ -337,9 +348,16 @@ impl Open {
         self.socket.queue(request.encoded_len(), |out| request.encode(out));
     }
 
-    fn enclose(&mut self, answer: Option<Frame>) {
-        if let Some(frame) = answer {
-            self.socket.queue(frame.encoded_len(), |out| frame.encode_to(out));
+    fn enclose(&mut self, answer: Option<Answer>) {
+        match answer {
+            Some(Answer::Accepted { id, body, now }) => {
+                let answer = JsonAnswer { id, body: &body, now };
+                self.socket.queue(answer.encoded_len(), |out| answer.encode(out));
+            }
+            Some(Answer::Frame(frame)) => {
+                self.socket.queue(frame.encoded_len(), |out| frame.encode_to(out));
+            }
+            None => {}
         }
     }
 
@@ -402,15 +420,15 @@ impl Asked {
     }
 }
 
-async fn answer(door: &Door, id: Option<u64>, request: Request<Body>, origin: Origin) -> Option<Frame> {
+async fn answer(door: &Door, id: Option<u64>, request: Request<Body>, origin: Origin) -> Option<Answer> {
     let response = door.handle_framed(request, origin).await;
-    Some(frames::response(id?, response, door.timestamp()).await)
+    Some(Answer::Frame(frames::response(id?, response, door.timestamp()).await))
 }
 
-async fn send_message(door: &Door, id: Option<u64>, send: PlainSend, origin: Origin) -> Option<Frame> {
+async fn send_message(door: &Door, id: Option<u64>, send: PlainSend, origin: Origin) -> Option<Answer> {
     match door.send_framed(send, origin).await {
-        Ok(body) => Some(frames::json_response(id?, body, &door.timestamp())),
-        Err(refused) => Some(frames::response(id?, refused, door.timestamp()).await),
+        Ok(body) => Some(Answer::Accepted { id: id?, body, now: door.now() }),
+        Err(refused) => Some(Answer::Frame(frames::response(id?, refused, door.timestamp()).await)),
     }
 }
 

@@ -8,7 +8,7 @@ use http::{
 };
 use protocol::frame::{Frame, RequestFrame, ResponseFrame, parse_header};
 
-use crate::{door::TIMESTAMP, limits::SOCKET_RESPONSE_MAX, reply::JSON};
+use crate::{door::TIMESTAMP, limits::SOCKET_RESPONSE_MAX};
 
 /// The proxies' account of where a request came from means nothing inside a socket.
 const FORWARDED: &str = "x-forwarded-for";
@@ -58,17 +58,6 @@ pub(super) async fn response(id: u64, response: Response<Body>, timestamp: Heade
         headers: lines(&parts.headers),
         body: (!body.is_empty()).then_some(body),
     })
-}
-
-/// A response of 200 with that body, in JSON.
-pub(super) fn json_response(id: u64, body: Bytes, timestamp: &HeaderValue) -> Frame {
-    let headers = vec![
-        line(&CONTENT_TYPE, &JSON),
-        line(&CONTENT_LENGTH, &HeaderValue::from(body.len())),
-        line(&TIMESTAMP, timestamp),
-    ];
-    let message = StatusCode::OK.canonical_reason().unwrap_or_default().to_owned();
-    Frame::Response(ResponseFrame { id, status: StatusCode::OK.as_u16(), message, headers, body: Some(body) })
 }
 
 /// A response without headers worth mentioning and without a body.

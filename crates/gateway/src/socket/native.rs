@@ -170,7 +170,7 @@ impl Stream {
     }
 
     fn session_until(&self) -> Instant {
-        let now = self.door.services().parts().clock.now();
+        let now = self.door.now();
         Instant::now() + self.bearer.expires.saturating_since(now).max(Duration::from_secs(1))
     }
 
