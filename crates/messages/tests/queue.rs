@@ -189,6 +189,30 @@ async fn a_reader_that_does_not_answer_costs_its_senders_one_grace() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_whose_answers_are_late_costs_its_senders_nothing() {
+    let clock = ManualClock::new(start());
+    let queue = open_at(&TestStore::default(), QueueConfig::default(), clock.clone()).await;
+    let grace = QueueConfig::default().grace;
+    let mut reader = queue.subscribe(device(1));
+    for number in 0..5 {
+        let began = tokio::time::Instant::now();
+        queue.append(device(1), label(number), URGENT).unwrap().settled().await.unwrap();
+        let waited = if number == 0 { grace } else { Duration::ZERO };
+        assert_eq!(began.elapsed(), waited, "message {number}");
+        clock.advance(2 * grace);
+        let read = reader.read(100).await.unwrap();
+        reader.acknowledge(&[read[0].position]);
+    }
+    // It has come nearer.
+    queue.append(device(1), label(5), URGENT).unwrap().settled().await.unwrap();
+    let read = reader.read(100).await.unwrap();
+    reader.acknowledge(&[read[0].position]);
+    let began = tokio::time::Instant::now();
+    queue.append(device(1), label(6), URGENT).unwrap().settled().await.unwrap();
+    assert_eq!(began.elapsed(), grace);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_account_is_refused_when_its_queues_are_full_and_no_sooner() {
     let account_max = Volume { envelopes: 100, bytes: 1 << 20 };
     let config = QueueConfig { account_max, ..QueueConfig::default() };

@@ -229,10 +229,14 @@ impl DeviceQueue {
         done.into()
     }
 
-    pub(super) fn acknowledge(&mut self, position: Position) -> Acknowledged {
+    /// The reader has answered, within the grace or not.
+    pub(super) fn note_answer(&self, prompt: bool) {
         if let Some(reader) = &self.reader {
-            reader.set_prompt(true);
+            reader.set_prompt(prompt);
         }
+    }
+
+    pub(super) fn acknowledge(&mut self, position: Position) -> Acknowledged {
         let Some(index) = self.find(position) else { return Acknowledged::NotHere };
         let entry = &mut self.entries[index];
         match std::mem::replace(&mut entry.state, State::Acknowledged) {

@@ -73,7 +73,7 @@ pub struct QueueConfig {
 impl Default for QueueConfig {
     fn default() -> Self {
         Self {
-            grace: Duration::from_millis(20),
+            grace: Duration::from_millis(50),
             delete_linger: Duration::from_millis(100),
             pending_bytes_max: 64 * 1024 * 1024,
             lifetime: Duration::from_hours(30 * 24),
@@ -381,15 +381,22 @@ impl Shared {
         }
     }
 
+    /// Whether an answer to that envelope that comes now is within its grace. A reader whose answers take longer must not
+    /// cost every sender a grace in vain.
+    fn is_within_grace(&self, position: Position) -> bool {
+        let Position(now) = Position::at(self.clock.now());
+        Duration::from_micros(now.saturating_sub(position.0)) <= self.config.grace
+    }
+
     /// Settles envelopes for good: their device has them.
     fn acknowledge(&self, device: DeviceAddress, positions: &[Position]) {
-        if positions.is_empty() {
-            return;
-        }
+        let Some(&last) = positions.last() else { return };
         self.metrics.acknowledged.inc_by(positions.len() as u64);
+        let prompt = self.is_within_grace(last);
         let (mut elided, mut stored) = (Vec::new(), Vec::new());
         let mut devices = self.lock(device);
         let queue = devices.entry(device).or_default();
+        queue.note_answer(prompt);
         for &position in positions {
             match queue.acknowledge(position) {
                 Acknowledged::Elided(entry) => elided.push(entry),

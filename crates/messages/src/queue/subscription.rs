@@ -53,7 +53,7 @@ pub(super) struct Slot {
     /// There is something that the reader has not been told of.
     changed: AtomicBool,
     waker: AtomicWaker,
-    /// It has answered since it last let a grace pass.
+    /// Its last answer came within the grace, and it has let none pass since.
     prompt: AtomicBool,
     /// The store may hold something the reader has not had. Changed under the lock of the device's shard.
     backlog: AtomicBool,
