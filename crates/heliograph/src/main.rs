@@ -12,6 +12,7 @@ mod mail_command;
 mod metrics;
 mod push_command;
 mod reports;
+mod runtime;
 mod secrets;
 mod sender_keys;
 mod serve;
@@ -33,6 +34,7 @@ use admission::NewInvitation;
 use cli::{Audit, Cli, Command, Invite, Keys, Mail, Push, Registration, Rotate, Sessions};
 use config::{Config, LogFormat};
 use push_command::Subscription;
+use runtime::runtime;
 use secrets::Secrets;
 use wiring::Stores;
 
@@ -196,10 +198,6 @@ fn push(command: Push) -> Result<String> {
             runtime()?.block_on(push_command::unregister(&place.config()?, &which.into()))
         }
     }
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")
 }
 
 fn start_logging(config: &Config) -> Result<()> {
