@@ -13,7 +13,8 @@ use super::millis;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Queue {
     /// Milliseconds that a message for a connected device waits for its acknowledgement before it is written to
-    /// disk. Longer saves writes; senders to slow readers wait so much longer.
+    /// disk. Longer saves writes, and lets a sender wait longer whose recipient has stopped answering in time; those after it
+    /// do not wait.
     pub(crate) grace_ms: u64,
     /// Milliseconds that deletions wait to be written together, or for the next message to be written. What waits when the
     /// server is killed is delivered again.

@@ -56,7 +56,8 @@ const SHARDS: usize = 64;
 #[derive(Clone, Debug)]
 pub struct QueueConfig {
     /// How long an envelope that a connected device can take waits for the acknowledgement before it is
-    /// committed. Longer saves writes when readers are slow to answer, and makes their senders wait.
+    /// committed. Longer saves writes when readers are slow to answer, or the server is busy. A reader that does not
+    /// answer within it costs one sender so long; those after it do not wait.
     pub grace: Duration,
     /// How long deletions wait for company. Longer saves commits; what is waiting at a crash is delivered again.
     pub delete_linger: Duration,
